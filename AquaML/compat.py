@@ -1,0 +1,129 @@
+"""Probes for features that differ between versions of torch and numpy; nothing else in AquaML asks for a version."""
+
+import contextlib
+import inspect
+from typing import Any, ContextManager, Dict, List, Optional, Type
+
+import torch
+
+from AquaML.errors import DeviceError
+
+
+def mps_available() -> bool:
+    """Return whether Apple's GPU backend exists in this torch and on this machine."""
+    backend = getattr(torch.backends, "mps", None)
+    return backend is not None and bool(backend.is_available())
+
+
+def scheduler_base_class() -> Type[Any]:
+    """Return the base class of torch's learning-rate schedulers (renamed in torch 2.0)."""
+    return getattr(torch.optim.lr_scheduler, "LRScheduler", None) or torch.optim.lr_scheduler._LRScheduler
+
+
+def adam_arguments(device: torch.device) -> Dict[str, Any]:
+    """Return the fastest implementation of Adam that this torch offers for a device, as keyword arguments."""
+    known = inspect.signature(torch.optim.Adam.__init__).parameters
+    if "fused" in known and device.type == "cuda":
+        return {"fused": True}
+    if "fused" in known and device.type == "cpu" and _fused_adam_works_on_cpu():
+        return {"fused": True}
+    return {}
+
+
+def _fused_adam_works_on_cpu() -> bool:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        torch.optim.Adam([parameter], fused=True).step()
+    except (RuntimeError, ValueError):
+        return False
+    return True
+
+
+def safe_load_available() -> bool:
+    """Return whether ``torch.load`` can refuse to run code hidden in a file (``weights_only``, torch 1.13)."""
+    return "weights_only" in inspect.signature(torch.load).parameters
+
+
+def autocast(device: torch.device, dtype: Optional[torch.dtype]) -> ContextManager[Any]:
+    """Return a context in which matrix products run in ``dtype``; None is full precision.
+
+    Args:
+        device: Where the products run.
+        dtype: ``torch.bfloat16``, ``torch.float16`` or None.
+
+    Returns:
+        A context manager.
+    """
+    if dtype is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device_type=device.type, dtype=dtype)
+
+
+def mixed_precision_dtype(option: Any, device: torch.device) -> Optional[torch.dtype]:
+    """Resolve the ``mixed_precision`` option for a device.
+
+    Args:
+        option: False, True (bfloat16 where the device has it, else float16), ``"bf16"`` or ``"fp16"``.
+        device: Where the products run.
+
+    Returns:
+        The reduced type, or None for full precision.
+
+    Raises:
+        DeviceError: The device cannot compute in the asked type.
+    """
+    if option is False:
+        return None
+    cuda_without_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    if option is True:
+        return torch.float16 if cuda_without_bfloat16 else torch.bfloat16
+    if option == "bf16":
+        if cuda_without_bfloat16:
+            raise DeviceError("mixed_precision='bf16': {} has no bfloat16; use 'fp16' or False.".format(device))
+        return torch.bfloat16
+    if device.type != "cuda":
+        raise DeviceError(
+            "mixed_precision='fp16' needs a CUDA device, this one is {}; use 'bf16' or False.".format(device)
+        )
+    return torch.float16
+
+
+def gradient_scaler(enabled: bool) -> Any:
+    """Return a loss scaler for float16 on CUDA, disabled unless asked for."""
+    modern = getattr(getattr(torch, "amp", None), "GradScaler", None)
+    if modern is not None:
+        return modern("cuda", enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)
+
+
+def clip_gradient_norm(parameters: List[torch.nn.Parameter], maximum: Optional[float]) -> torch.Tensor:
+    """Scale gradients in place so that their joint 2-norm is at most ``maximum``.
+
+    Args:
+        parameters: Parameters with gradients.
+        maximum: The largest norm, or None to measure only.
+
+    Returns:
+        The norm before clipping, shape ``()``.
+    """
+    limit = float("inf") if maximum is None else maximum
+    return torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+
+def require_numpy_bridge() -> None:
+    """Check that this torch understands the installed numpy.
+
+    Raises:
+        DeviceError: torch is older than 2.3 and numpy is 2 or newer.
+    """
+    try:
+        torch.zeros(1).numpy()
+    except RuntimeError as error:
+        import numpy
+
+        raise DeviceError(
+            "torch {} cannot use numpy {}: torch older than 2.3 needs numpy older than 2. Install 'numpy<2'.".format(
+                torch.__version__, numpy.__version__
+            )
+        ) from error

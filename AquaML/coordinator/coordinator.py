@@ -1,0 +1,126 @@
+"""The face of a run: its device, seed, folder, checkpoints and components."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+
+from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint
+from AquaML.coordinator.checkpoint_store import CheckpointStore
+from AquaML.coordinator.device import AUTO, resolve_device
+from AquaML.coordinator.random_state import RandomState, seed_everything
+from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, RunFolder
+from AquaML.errors import AquaMLError, CheckpointMismatchError, DeviceError, StateError
+from AquaML.stateful import RUN, Part, collect_states, restore_states
+
+
+class Coordinator:
+    """Knows the components of a run by name, and saves, restores, seeds and closes them.
+
+    Args:
+        device: ``"auto"`` follows the agent; a name fixes the device of the run.
+
+    Raises:
+        DeviceError: The device is unknown or missing.
+    """
+
+    def __init__(self, device: str = AUTO) -> None:
+        self.device_name = device
+        self.device: torch.device = resolve_device(device)
+        self.components: Dict[str, Any] = {}
+        self.folder: Optional[RunFolder] = None
+        self.store: Optional[CheckpointStore] = None
+
+    def register(self, name: str, component: Any) -> None:
+        """Name a component of the run; another one of that name is replaced."""
+        self.components[name] = component
+
+    def require_device(self, device: torch.device, owner: str) -> None:
+        """Check that a component lives on the device that was asked for.
+
+        Raises:
+            DeviceError: It does not.
+        """
+        if self.device_name != AUTO and device != self.device:
+            raise DeviceError(
+                "The coordinator's device is '{}', but {} lives on '{}'. Name that device in its configuration, or call "
+                "set_default_coordinator() before models and agents are made.".format(self.device, owner, device)
+            )
+
+    def seed(self, seed: int) -> None:
+        """Seed Python, numpy and torch."""
+        seed_everything(seed)
+
+    def open_folder(self, folder: RunFolder, keep_checkpoints: int) -> Path:
+        """Make the run's folder, or take up an existing one."""
+        path = folder.create()
+        self.folder = folder
+        self.store = CheckpointStore(path / CHECKPOINT_FOLDER, keep_checkpoints)
+        return path
+
+    def parts(self) -> List[Part]:
+        """Return the parts of all components, each under ``<component>/<part>``, and the random states."""
+        found = []
+        for name, component in self.components.items():
+            own = getattr(component, "parts", None)
+            if own is None:
+                found.append(Part(name, RUN, component))
+            else:
+                found += [Part("{}/{}".format(name, part.name), part.role, part.target) for part in own]
+        return found + [Part("random_state", RUN, RandomState())]
+
+    def checkpoint(self, metadata: Dict[str, Any]) -> Checkpoint:
+        """Collect the state of all components."""
+        return Checkpoint(metadata, collect_states(self.parts()))
+
+    def restore(self, path: Union[str, Path]) -> Dict[str, Any]:
+        """Restore all components from the checkpoint of a run.
+
+        Returns:
+            The checkpoint's metadata.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or of another run; nothing has changed.
+        """
+        checkpoint = read_checkpoint(path)
+        if checkpoint.metadata.get("kind") != "run":
+            raise CheckpointMismatchError(
+                "'{}' is no checkpoint of a run; weights alone are read by agent.load().".format(path)
+            )
+        try:
+            restore_states(self.parts(), checkpoint.parts)
+        except StateError as error:
+            raise CheckpointMismatchError(
+                "'{}' does not fit this run; nothing was restored: {}".format(path, error)
+            ) from error
+        return checkpoint.metadata
+
+    def close(self) -> None:
+        """Close every component that can be closed."""
+        for component in self.components.values():
+            close = getattr(component, "close", None)
+            if callable(close):
+                close()
+
+
+_default: Optional[Coordinator] = None
+
+
+def default_coordinator() -> Coordinator:
+    """Return the coordinator that is used where none is given; it is made on first use."""
+    global _default
+    if _default is None:
+        _default = Coordinator()
+    return _default
+
+
+def set_default_coordinator(coordinator: Optional[Coordinator]) -> None:
+    """Replace the default coordinator; None forgets it.
+
+    Raises:
+        AquaMLError: The argument is no coordinator.
+    """
+    global _default
+    if coordinator is not None and not isinstance(coordinator, Coordinator):
+        raise AquaMLError("Expected a Coordinator or None, got {!r}.".format(coordinator))
+    _default = coordinator

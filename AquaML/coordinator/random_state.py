@@ -1,0 +1,84 @@
+"""Seeding and saving of the process-wide random generators."""
+
+import contextlib
+import random
+from typing import Any, Dict, Iterator
+
+import numpy as np
+import torch
+
+from AquaML.errors import ConfigError
+from AquaML.stateful import Stateful, require_keys
+
+LARGEST_SEED = 2**32 - 1
+
+
+def seed_everything(seed: int) -> int:
+    """Seed Python's, numpy's and torch's generators on all devices. Call it first in a script: models draw weights.
+
+    Args:
+        seed: 0 … 2**32 - 1, the range that numpy takes.
+
+    Returns:
+        The seed.
+
+    Raises:
+        ConfigError: The seed is no integer in that range.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= int(seed) <= LARGEST_SEED:
+        raise ConfigError("seed is {!r}; expected an integer from 0 to {}.".format(seed, LARGEST_SEED))
+    value = int(seed)
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+    return value
+
+
+class RandomState(Stateful):
+    """The states of Python's, numpy's and torch's global generators, on every device in use."""
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return all generator states as plain values."""
+        kind, keys, position, has_gauss, cached = np.random.get_state()
+        return {
+            "python": random.getstate(),
+            "numpy": {
+                "kind": kind,
+                "keys": np.array(keys),
+                "position": int(position),
+                "has_gauss": int(has_gauss),
+                "cached_gaussian": float(cached),
+            },
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Check that all generators are there."""
+        require_keys(state, ("python", "numpy", "torch", "cuda"), "random state")
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Restore all generators; CUDA states that this machine has no device for are left out."""
+        random.setstate(_as_tuples(state["python"]))
+        saved = state["numpy"]
+        np.random.set_state(
+            (saved["kind"], saved["keys"], saved["position"], saved["has_gauss"], saved["cached_gaussian"])
+        )
+        torch.set_rng_state(state["torch"].cpu())
+        for index, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(generator.cpu(), index)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+@contextlib.contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Run a block without moving the global random streams."""
+    state = RandomState()
+    before = state.state_dict()
+    try:
+        yield
+    finally:
+        state.load_state_dict(before)

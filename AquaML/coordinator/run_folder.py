@@ -1,0 +1,134 @@
+"""The folder of a run: a unique safe name, and what is needed to repeat it."""
+
+import datetime
+import importlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+from AquaML.errors import TrainerError
+
+_PACKAGES = ("torch", "numpy", "gymnasium", "loguru", "tqdm", "matplotlib")
+_RESERVED_ON_WINDOWS = {"con", "prn", "aux", "nul"} | {name + str(i) for name in ("com", "lpt") for i in range(1, 10)}
+_LONGEST_NAME = 120
+
+CONFIGURATION_FILE = "config.json"
+VERSIONS_FILE = "versions.json"
+DIFFERENCE_FILE = "git.diff"
+CHECKPOINT_FOLDER = "checkpoints"
+
+
+def safe_name(text: str) -> str:
+    """Return a name that is a valid file name on Linux, Windows and macOS: letters, digits, ``.``, ``_`` and ``-``."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:_LONGEST_NAME] or "run"
+    return name + "_" if name.split(".")[0].lower() in _RESERVED_ON_WINDOWS else name
+
+
+class RunFolder:
+    """``<root>/<time>_<agent>_<environment>/``; nothing is written before :meth:`create`.
+
+    Args:
+        root: Where runs are collected.
+        name: Name of the run, made safe.
+    """
+
+    def __init__(self, root: Union[str, Path], name: str) -> None:
+        self._root = Path(root)
+        self._name = safe_name(name)
+        self.path: Optional[Path] = None
+
+    @staticmethod
+    def default_name(agent: str, environment: str) -> str:
+        """Return ``<time>_<agent>_<environment>``."""
+        return "{:%Y-%m-%d_%H-%M-%S}_{}_{}".format(datetime.datetime.now(), agent, environment)
+
+    @classmethod
+    def existing(cls, path: Union[str, Path]) -> "RunFolder":
+        """Take up the folder of an earlier run.
+
+        Raises:
+            TrainerError: There is no such folder.
+        """
+        place = Path(path)
+        if not place.is_dir():
+            raise TrainerError("There is no run folder '{}' to resume.".format(place))
+        folder = cls(place.parent, place.name)
+        folder.path = place
+        return folder
+
+    def create(self) -> Path:
+        """Make the folder; a number is added to its name if that is taken.
+
+        Raises:
+            TrainerError: The folder cannot be made.
+        """
+        if self.path is not None:
+            return self.path
+        for attempt in range(1, 10000):
+            candidate = self._root / (self._name if attempt == 1 else "{}_{}".format(self._name, attempt))
+            try:
+                candidate.mkdir(parents=True)
+            except FileExistsError:
+                if not self._root.is_dir():
+                    raise TrainerError("'{}' is no folder; choose another run_directory.".format(self._root)) from None
+                continue
+            except OSError as error:
+                raise TrainerError("Cannot make the run folder '{}': {}".format(candidate, error)) from error
+            self.path = candidate
+            return candidate
+        raise TrainerError("There are too many runs called '{}' in '{}'.".format(self._name, self._root))
+
+    def describe(self, configuration: Dict[str, Any]) -> None:
+        """Write the configuration, versions, and the git commit with uncommitted changes."""
+        path = self.create()
+        commit, difference = git_state(Path.cwd())
+        write_json(path / CONFIGURATION_FILE, configuration)
+        write_json(path / VERSIONS_FILE, dict(versions(), git_commit=commit))
+        if difference:
+            (path / DIFFERENCE_FILE).write_text(difference, encoding="utf-8")
+
+
+def write_json(path: Path, values: Dict[str, Any]) -> None:
+    """Write plain values as indented JSON."""
+    path.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def versions() -> Dict[str, Any]:
+    """Return the versions of Python, the platform and the packages in use."""
+    import AquaML
+
+    found: Dict[str, Any] = {
+        "AquaML": AquaML.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "command": list(sys.argv),
+    }
+    for name in _PACKAGES:
+        module = sys.modules.get(name) or importlib.import_module(name)
+        found[name] = str(getattr(module, "__version__", "unknown"))
+    torch = sys.modules["torch"]
+    if torch.cuda.is_available():
+        found["cuda_devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return found
+
+
+def git_state(place: Path) -> Any:
+    """Return the commit and the uncommitted changes of the git repository around a folder, or two Nones."""
+    commit = _git(["rev-parse", "HEAD"], place)
+    return (None, None) if commit is None else (commit.strip(), _git(["diff", "HEAD"], place))
+
+
+def _git(arguments: List[str], place: Path) -> Optional[str]:
+    try:
+        result = subprocess.run(
+            ["git"] + arguments, cwd=str(place), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else None

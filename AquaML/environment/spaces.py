@@ -1,0 +1,379 @@
+"""Translation between an environment's spaces and AquaML's flat, named leaves.
+
+A space of any nesting becomes a :class:`SpaceLayout`: an ordered dictionary of named leaves plus the structure needed
+to put them together again. Spaces are recognised by the names of their classes, so old ``gym`` spaces work as well as
+Gymnasium's and neither package is imported here.
+"""
+
+import dataclasses
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+
+import numpy as np
+
+from AquaML.errors import EnvironmentContractError, SpaceError
+
+OBSERVATION_NAME = "state"
+"""Name of the only leaf of an observation space that is no Dict or Tuple."""
+ACTION_NAME = "action"
+"""Name of the only leaf of an action space that is no Dict or Tuple."""
+
+BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = "box", "discrete", "multi_discrete", "multi_binary"
+
+_STORED_TYPES = {"float64": "float32", "float16": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+Structure = Union[str, Dict[str, Any]]
+"""A leaf's name, or ``{"kind": "Dict" | "Tuple", "items": ...}``."""
+
+
+@dataclasses.dataclass(eq=False)
+class TensorSpec:
+    """One leaf of a space, as AquaML stores it, for one environment.
+
+    Attributes:
+        name: The leaf's name; nested keys are joined by ``/``.
+        kind: ``"box"``, ``"discrete"``, ``"multi_discrete"`` or ``"multi_binary"``.
+        shape: Shape without the environment axis; at least one axis.
+        dtype: Name of the stored type; float64 is stored as float32.
+        low: Lowest values, shaped like the leaf; category indices start at 0.
+        high: Highest values, shaped like the leaf.
+        sizes: Number of categories of each entry; empty for ``"box"``.
+        start: What the environment adds to each category index; empty for ``"box"``.
+        native_shape: Shape in the environment's own space.
+        native_dtype: Type in the environment's own space.
+    """
+
+    name: str
+    kind: str
+    shape: Tuple[int, ...]
+    dtype: str
+    low: np.ndarray
+    high: np.ndarray
+    sizes: Tuple[int, ...]
+    start: Tuple[int, ...]
+    native_shape: Tuple[int, ...]
+    native_dtype: str
+
+    def __getitem__(self, field: str) -> Any:
+        """Return a field by name, so that a specification also reads as a mapping."""
+        try:
+            return getattr(self, field)
+        except AttributeError:
+            raise KeyError(field) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorSpec) and self.to_dict() == other.to_dict()
+
+    @property
+    def size(self) -> int:
+        """Number of entries of one sample."""
+        return int(np.prod(self.shape))
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether the leaf holds real numbers."""
+        return self.dtype.startswith("float")
+
+    @property
+    def one_hot_size(self) -> int:
+        """Number of features when categories are one-hot and everything else is flattened."""
+        return sum(self.sizes) if self.kind in (DISCRETE, MULTI_DISCRETE) else self.size
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain JSON values; bounds that are equal everywhere become one number."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values.update({name: list(values[name]) for name in ("shape", "sizes", "start", "native_shape")})
+        values.update(low=_compress(self.low), high=_compress(self.high))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TensorSpec":
+        """Rebuild a specification from :meth:`to_dict`."""
+        fields = dict(values)
+        fields.update({name: tuple(fields[name]) for name in ("shape", "sizes", "start", "native_shape")})
+        for name in ("low", "high"):
+            bound = np.asarray(fields[name], dtype=np.float64)
+            whole = np.broadcast_to(bound, fields["shape"]) if bound.ndim == 0 else bound.reshape(fields["shape"])
+            fields[name] = np.array(whole)
+        return cls(**fields)
+
+
+def _compress(bounds: np.ndarray) -> Union[float, List[float]]:
+    flat = bounds.ravel()
+    return float(flat[0]) if (flat == flat[0]).all() else [float(value) for value in flat]
+
+
+@dataclasses.dataclass
+class SpaceLayout:
+    """The named leaves of a space, in a fixed order, and how they nest.
+
+    Attributes:
+        specs: Leaf name to :class:`TensorSpec`.
+        structure: The nesting.
+    """
+
+    specs: Dict[str, TensorSpec]
+    structure: Structure
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain JSON values."""
+        return {"specs": [spec.to_dict() for spec in self.specs.values()], "structure": self.structure}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SpaceLayout":
+        """Rebuild a layout from :meth:`to_dict`."""
+        specs = [TensorSpec.from_dict(item) for item in values["specs"]]
+        return cls({spec.name: spec for spec in specs}, values["structure"])
+
+    def differences(self, other: "SpaceLayout") -> List[str]:
+        """Return one line per leaf in which another layout differs from this one."""
+        lines = []
+        if list(self.specs) != list(other.specs):
+            lines.append("keys {} instead of {}".format(list(other.specs), list(self.specs)))
+        for name in self.specs:
+            if name in other.specs and self.specs[name] != other.specs[name]:
+                ours, theirs = self.specs[name].to_dict(), other.specs[name].to_dict()
+                for field in ours:
+                    if ours[field] != theirs[field]:
+                        lines.append("{}.{} is {} instead of {}".format(name, field, theirs[field], ours[field]))
+        return lines
+
+    def flatten(self, value: Any) -> Dict[str, np.ndarray]:
+        """Take a nested value (one sample or a batch) apart into its leaves, without changing them.
+
+        Raises:
+            EnvironmentContractError: A key or part is missing.
+        """
+        leaves: Dict[str, np.ndarray] = {}
+        _flatten(self.structure, value, leaves)
+        return leaves
+
+    def unflatten(self, leaves: Mapping[str, Any]) -> Any:
+        """Put leaves together into the environment's own nesting."""
+        return _unflatten(self.structure, leaves)
+
+
+def layout_of(space: Any, root_name: str) -> SpaceLayout:
+    """Describe a space by named leaves.
+
+    Args:
+        space: A Gymnasium (or old gym) Box, Discrete, MultiDiscrete, MultiBinary, Tuple or Dict, nested at will.
+        root_name: The name of the only leaf when the space is neither Dict nor Tuple.
+
+    Returns:
+        The layout.
+
+    Raises:
+        SpaceError: A space is of another kind, empty, or its names clash.
+    """
+    specs: Dict[str, TensorSpec] = {}
+    structure = _describe(space, "", root_name, specs)
+    if not specs:
+        raise SpaceError("{} has no leaves.".format(space))
+    return SpaceLayout(specs, structure)
+
+
+def _kind_of(space: Any) -> str:
+    names = [base.__name__ for base in type(space).__mro__]
+    for name in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
+        if name in names:
+            return name
+    raise SpaceError(
+        "Space {} of type {} is not supported; AquaML takes Box, Discrete, MultiDiscrete, MultiBinary, Tuple and "
+        "Dict. Wrap the environment to convert it.".format(space, type(space).__name__)
+    )
+
+
+def _describe(space: Any, prefix: str, root_name: str, specs: Dict[str, TensorSpec]) -> Structure:
+    kind = _kind_of(space)
+    if kind in ("Dict", "Tuple"):
+        items = list(space.spaces.items()) if kind == "Dict" else list(enumerate(space.spaces))
+        described = [(str(key), _describe(part, _join(prefix, key), root_name, specs)) for key, part in items]
+        return {"kind": kind, "items": dict(described)}
+    name = prefix or root_name
+    if name in specs:
+        raise SpaceError("Two parts of the space are called '{}'; rename one.".format(name))
+    specs[name] = _leaf(space, kind, name)
+    return name
+
+
+def _join(prefix: str, key: Any) -> str:
+    if not isinstance(key, (str, int)) or key == "":
+        raise SpaceError("Space key {!r} is no name; use non-empty strings.".format(key))
+    if "/" in str(key):
+        raise SpaceError("Space key {!r} contains '/', which joins nested keys; rename it.".format(key))
+    return "{}/{}".format(prefix, key) if prefix else str(key)
+
+
+def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
+    sizes: Tuple[int, ...] = ()
+    start: Tuple[int, ...] = ()
+    native_shape = tuple(int(size) for size in space.shape or ())
+    native_dtype = np.dtype(space.dtype).name
+    dtype = _STORED_TYPES.get(native_dtype, native_dtype)
+    if kind == "Box":
+        low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+        code = BOX
+    elif kind == "MultiBinary":
+        low, high = np.zeros(native_shape), np.ones(native_shape)
+        sizes, start = (2,) * int(np.prod(native_shape)), (0,) * int(np.prod(native_shape))
+        code = MULTI_BINARY
+    else:
+        counts = np.asarray(space.n if kind == "Discrete" else space.nvec, np.int64)
+        offset = np.broadcast_to(np.asarray(getattr(space, "start", 0), np.int64), counts.shape)
+        sizes, start = tuple(int(n) for n in counts.ravel()), tuple(int(n) for n in offset.ravel())
+        low, high = np.zeros(counts.shape), counts - 1.0
+        dtype, code = "int64", DISCRETE if kind == "Discrete" else MULTI_DISCRETE
+    shape = native_shape or (1,)
+    if 0 in shape:
+        raise SpaceError("Space '{}' has shape {}, which holds nothing; leave it out.".format(name, shape))
+    return TensorSpec(
+        name, code, shape, dtype, low.reshape(shape), high.reshape(shape), sizes, start, native_shape, native_dtype
+    )
+
+
+def _flatten(structure: Structure, value: Any, leaves: Dict[str, np.ndarray]) -> None:
+    if isinstance(structure, str):
+        leaves[structure] = value if isinstance(value, np.ndarray) else np.asarray(value)
+        return
+    is_dict = structure["kind"] == "Dict"
+    if is_dict and not isinstance(value, Mapping):
+        raise EnvironmentContractError("Expected a dict with keys {}, got {!r}.".format(list(structure["items"]), value))
+    if len(value) != len(structure["items"]):
+        given = list(value) if is_dict else "{} parts".format(len(value))
+        raise EnvironmentContractError("Expected {}, got {}.".format(list(structure["items"]), given))
+    for key, part in structure["items"].items():
+        try:
+            item = value[key] if is_dict else value[int(key)]
+        except KeyError:
+            raise EnvironmentContractError(
+                "Key '{}' is missing; expected {}, got {}.".format(key, list(structure["items"]), list(value))
+            ) from None
+        _flatten(part, item, leaves)
+
+
+def _unflatten(structure: Structure, leaves: Mapping[str, Any]) -> Any:
+    if isinstance(structure, str):
+        return leaves[structure]
+    if structure["kind"] == "Dict":
+        return {key: _unflatten(part, leaves) for key, part in structure["items"].items()}
+    return tuple(_unflatten(part, leaves) for part in structure["items"].values())
+
+
+def store_leaf(spec: TensorSpec, value: np.ndarray, out: np.ndarray) -> None:
+    """Write one environment's leaf, or a batch of them, into stored form.
+
+    Args:
+        spec: The leaf.
+        value: Native values, shape ``native_shape`` or ``(N,) + native_shape``.
+        out: Where to write, shape ``shape`` or ``(N,) + shape``.
+
+    Raises:
+        EnvironmentContractError: The value has another shape than the space declares.
+    """
+    batch = out.shape[: out.ndim - len(spec.shape)]
+    if value.shape != batch + spec.native_shape:
+        raise EnvironmentContractError(
+            "'{}' has shape {}, but its space declares {}.".format(spec.name, value.shape, batch + spec.native_shape)
+        )
+    out[...] = value.reshape(out.shape)
+    if any(spec.start):
+        out -= np.asarray(spec.start, out.dtype).reshape(spec.shape)
+
+
+class ActionTransform:
+    """Turns a policy's actions into the environment's own: bounds, category offsets, types, nesting.
+
+    Args:
+        layout: The action space.
+        bounds: ``"clip"`` cuts real-valued actions to the space's bounds; ``"rescale"`` maps -1 … 1 to them and cuts;
+            ``"none"`` passes them on.
+
+    Raises:
+        SpaceError: ``"rescale"`` was asked for a space with infinite bounds.
+    """
+
+    MODES = ("clip", "rescale", "none")
+
+    def __init__(self, layout: SpaceLayout, bounds: str = "clip") -> None:
+        if bounds not in self.MODES:
+            raise SpaceError("action_bounds is {!r}; expected one of {}.".format(bounds, list(self.MODES)))
+        self.layout = layout
+        self.bounds = bounds
+        for spec in layout.specs.values():
+            if bounds == "rescale" and spec.kind == BOX and not np.isfinite([spec.low, spec.high]).all():
+                raise SpaceError(
+                    "action_bounds='rescale' needs finite bounds, but action '{}' is unbounded; use 'clip' or "
+                    "'none'.".format(spec.name)
+                )
+
+    def __call__(self, leaves: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """Convert a batch.
+
+        Args:
+            leaves: Action name to ``(N,) + shape`` arrays; they are not changed.
+
+        Returns:
+            Action name to ``(N,) + native_shape`` arrays of the native types.
+        """
+        return {name: self._convert(spec, leaves[name]) for name, spec in self.layout.specs.items()}
+
+    def _convert(self, spec: TensorSpec, values: np.ndarray) -> np.ndarray:
+        shape = (len(values),) + spec.native_shape
+        if spec.kind == BOX:
+            if self.bounds == "rescale":
+                values = spec.low + (np.clip(values, -1.0, 1.0) + 1.0) * 0.5 * (spec.high - spec.low)
+            if self.bounds != "none":
+                values = np.clip(values, spec.low, spec.high)
+            return np.array(values, dtype=spec.native_dtype).reshape(shape)
+        offset = np.asarray(spec.start, np.int64).reshape(spec.shape)
+        return (values.astype(np.int64) + offset).astype(spec.native_dtype).reshape(shape)
+
+    def row(self, native: Mapping[str, np.ndarray], index: int) -> Any:
+        """Return one environment's action in the space's own nesting."""
+        return self.layout.unflatten({name: values[index] for name, values in native.items()})
+
+
+def join_names(names: Iterable[Any]) -> str:
+    """Return names as a readable list for messages."""
+    return ", ".join("'{}'".format(name) for name in names)
+
+
+def check_action_leaves(
+    specs: Mapping[str, TensorSpec], actions: Any, num_envs: Optional[int], owner: str
+) -> Dict[str, Any]:
+    """Check actions by name and shape; a bare tensor is accepted where there is one action.
+
+    Args:
+        specs: The action space's leaves.
+        actions: A dictionary of tensors or arrays, or one of them.
+        num_envs: Expected number of rows; None accepts any.
+        owner: Who produced them, for messages.
+
+    Returns:
+        The actions by name, in the order of the space.
+
+    Raises:
+        EnvironmentContractError: A name or shape is wrong.
+    """
+    if not isinstance(actions, Mapping):
+        if len(specs) != 1 or not hasattr(actions, "shape"):
+            raise EnvironmentContractError(
+                "{} gave {}; expected a dict of tensors with the keys {}.".format(
+                    owner, type(actions).__name__, join_names(specs)
+                )
+            )
+        actions = {next(iter(specs)): actions}
+    if set(actions) != set(specs):
+        raise EnvironmentContractError(
+            "{} gave actions {}; expected {}.".format(owner, join_names(actions), join_names(specs))
+        )
+    for name, spec in specs.items():
+        shape = tuple(actions[name].shape)
+        rows = num_envs if num_envs is not None else (shape[0] if shape else 0)
+        if shape != (rows,) + spec.shape:
+            raise EnvironmentContractError(
+                "{} gave action '{}' of shape {}; expected {} (one row per environment).".format(
+                    owner, name, shape, (rows,) + spec.shape
+                )
+            )
+    return {name: actions[name] for name in specs}

@@ -1,0 +1,169 @@
+"""Single Gymnasium environments stepped one after the other in this process, with same-step reset."""
+
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
+from AquaML.environment.step_buffers import StepBuffer, add_scalars
+from AquaML.errors import EnvironmentContractError
+
+
+class SyncVector:
+    """A list of ``gymnasium.Env`` behind one batch step.
+
+    An environment that ends is reset at once: its true last observation goes to ``final``, the first one of the next
+    episode to ``observations``. The state is saved by replay: how each running episode began (its seed, or its random
+    generator's state) and the actions since.
+
+    Args:
+        environments: Made environments with equal spaces.
+        layout: Their observation space.
+        transform: Converts the agent's actions.
+    """
+
+    autoreset = "same_step"
+    gives_final_observation = True
+    has_invalid_rows = False
+
+    REPLAY_LIMIT = 100_000
+    """Longest episode, in steps, whose actions are kept for an exact resume."""
+
+    def __init__(self, environments: Sequence[Any], layout: SpaceLayout, transform: ActionTransform) -> None:
+        self.environments = list(environments)
+        self.num_envs = len(self.environments)
+        self._layout = layout
+        self._transform = transform
+        self._episodes: List[Dict[str, Any]] = [{} for _ in self.environments]
+        self._actions: Deque[Dict[str, np.ndarray]] = deque()
+        self._oldest = 0
+        self._steps = 0
+        self._latest: Dict[str, np.ndarray] = {}
+
+    def reset(self, seed: Optional[int], out: StepBuffer) -> None:
+        """Start every environment anew and write the first observations."""
+        self._actions.clear()
+        self._oldest = self._steps
+        for index in range(self.num_envs):
+            self._store(out.observations, index, self._begin(index, None if seed is None else seed + index))
+        self._latest = out.observations
+
+    def _begin(self, index: int, seed: Optional[int] = None) -> Any:
+        environment = self.environments[index]
+        start = {"seed": seed} if seed is not None else {"generator": _generator_state(environment)}
+        self._episodes[index] = {"start": start, "step": self._steps}
+        return environment.reset(seed=seed)[0]
+
+    def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
+        """Advance every environment and write the results.
+
+        Args:
+            native: Action name to ``(N,) + native_shape`` arrays that nobody changes later.
+            out: Where to write.
+
+        Returns:
+            Whether any episode ended.
+        """
+        self._actions.append(native)
+        self._steps += 1
+        out.log = {}
+        ended = False
+        for index, environment in enumerate(self.environments):
+            observation, reward, terminated, truncated, info = environment.step(self._transform.row(native, index))
+            out.rewards[index, 0] = reward
+            out.terminated[index, 0] = terminated
+            out.truncated[index, 0] = truncated and not terminated
+            if info:
+                add_scalars(out.log, info, index, self.num_envs)
+            if terminated or truncated:
+                ended = True
+                self._store(out.final, index, observation)
+                observation = self._begin(index)
+            self._store(out.observations, index, observation)
+        if ended:
+            self._forget_old_actions()
+        self._latest = out.observations
+        return ended
+
+    def _store(self, target: Dict[str, np.ndarray], index: int, observation: Any) -> None:
+        try:
+            for name, value in self._layout.flatten(observation).items():
+                store_leaf(self._layout.specs[name], value, target[name][index])
+        except EnvironmentContractError as error:
+            raise EnvironmentContractError("Environment {} broke its observation space: {}".format(index, error)) from error
+
+    def _forget_old_actions(self) -> None:
+        oldest = min(episode["step"] for episode in self._episodes)
+        while self._oldest < max(oldest, self._steps - self.REPLAY_LIMIT):
+            self._actions.popleft()
+            self._oldest += 1
+
+    def get_state(self) -> Optional[Dict[str, Any]]:
+        """Return how to replay all running episodes, or None when one cannot be replayed."""
+        replayable = all(
+            episode and episode["step"] >= self._oldest and episode["start"].get("generator", True) is not None
+            for episode in self._episodes
+        )
+        if not replayable:
+            return None
+        stacked: Dict[str, np.ndarray] = {}
+        if self._actions:
+            stacked = {name: np.stack([row[name] for row in self._actions]) for name in self._actions[0]}
+        return {
+            "episodes": [
+                {"start": episode["start"], "length": self._steps - episode["step"]} for episode in self._episodes
+            ],
+            "actions": stacked,
+            "observations": {name: np.array(values) for name, values in self._latest.items()},
+            "generators": [_generator_state(environment) for environment in self.environments],
+        }
+
+    def set_state(self, state: Dict[str, Any], out: StepBuffer) -> bool:
+        """Replay the saved episodes; return whether observations and generators came out bit for bit the same."""
+        total = len(next(iter(state["actions"].values()))) if state["actions"] else 0
+        rows = [{name: values[step] for name, values in state["actions"].items()} for step in range(total)]
+        self._actions = deque(rows)
+        self._oldest, self._steps = 0, total
+        exact = True
+        for index, saved in enumerate(state["episodes"]):
+            observation = self._replay_start(index, saved["start"])
+            self._episodes[index] = {"start": saved["start"], "step": total - saved["length"]}
+            for row in rows[total - saved["length"] :]:
+                observation, _, terminated, truncated, _ = self.environments[index].step(
+                    self._transform.row(row, index)
+                )
+                exact = exact and not (terminated or truncated)
+            self._store(out.observations, index, observation)
+            exact = exact and _generator_state(self.environments[index]) == state["generators"][index]
+        self._latest = out.observations
+        return exact and all(
+            np.array_equal(out.observations[name], saved) for name, saved in state["observations"].items()
+        )
+
+    def _replay_start(self, index: int, start: Dict[str, Any]) -> Any:
+        environment = self.environments[index]
+        if "seed" in start:
+            return environment.reset(seed=start["seed"])[0]
+        environment.unwrapped.np_random.bit_generator.state = start["generator"]
+        return environment.reset()[0]
+
+    def render(self) -> Any:
+        """Render the first environment."""
+        return self.environments[0].render()
+
+    @property
+    def render_mode(self) -> Optional[str]:
+        """The first environment's render mode."""
+        return getattr(self.environments[0], "render_mode", None)
+
+    def close(self) -> None:
+        """Close every environment."""
+        for environment in self.environments:
+            environment.close()
+
+
+def _generator_state(environment: Any) -> Optional[Dict[str, Any]]:
+    generator = getattr(environment.unwrapped, "np_random", None)
+    bit_generator = getattr(generator, "bit_generator", None)
+    return None if bit_generator is None else bit_generator.state

@@ -1,0 +1,85 @@
+"""The one exception tree of AquaML.
+
+Every error that AquaML raises on purpose derives from :class:`AquaMLError` and from the builtin exception that a
+reader would expect, so that both ``except AquaMLError`` and ``except ValueError`` work.
+"""
+
+import difflib
+from typing import Iterable
+
+
+class AquaMLError(Exception):
+    """Root of all errors raised by AquaML."""
+
+
+class ConfigError(AquaMLError, ValueError):
+    """A configuration field is unknown, of the wrong type, out of range, or contradicts another one."""
+
+
+class FrozenConfigError(ConfigError, AttributeError):
+    """A configuration was changed after an agent, model or trainer had taken it."""
+
+
+class SpaceError(AquaMLError, ValueError):
+    """A space is of a kind that AquaML does not support, or its names clash."""
+
+
+class EnvironmentContractError(AquaMLError, ValueError):
+    """An environment, or what was handed to it, breaks the step contract."""
+
+
+class ModelError(AquaMLError, ValueError):
+    """A model's inputs or outputs have wrong names, shapes or types."""
+
+
+class AgentError(AquaMLError, ValueError):
+    """An agent was built or used in a way that cannot work."""
+
+
+class StorageError(AquaMLError, ValueError):
+    """Data handed to a memory does not fit what it stores."""
+
+
+class TrainerError(AquaMLError, RuntimeError):
+    """A trainer was asked for something that it cannot do."""
+
+
+class DeviceError(AquaMLError, RuntimeError):
+    """A device is unknown, missing on this machine, or two parts disagree on it."""
+
+
+class StateError(AquaMLError, ValueError):
+    """A saved state does not fit the object that should take it."""
+
+
+class CheckpointError(AquaMLError, RuntimeError):
+    """A checkpoint cannot be written, read or applied."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no checkpoint at the given place."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """The file is damaged, truncated, or no AquaML checkpoint."""
+
+
+class CheckpointVersionError(CheckpointError):
+    """The file was written in a format newer than this AquaML reads."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The checkpoint is intact but belongs to another algorithm, architecture or environment."""
+
+
+class MissingDependencyError(AquaMLError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or the list of known names when none is near."""
+    names = sorted(str(item) for item in known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    if near:
+        return " Did you mean '{}'?".format(near[0])
+    return " Known: {}.".format(", ".join(names)) if names else ""

@@ -1,0 +1,1 @@
+"""Learning: models, memories, agents and trainers."""

@@ -1,0 +1,12 @@
+"""Storage of what agents learn from."""
+
+from AquaML._lazy import lazy_attributes
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "FinalObservations": "AquaML.learning.memory.final_observations",
+        "RolloutMemory": "AquaML.learning.memory.rollout",
+        "minibatch_indices": "AquaML.learning.memory.sampling",
+    },
+)

@@ -1,0 +1,19 @@
+"""The one minibatch sampler."""
+
+from typing import Tuple
+
+import torch
+
+
+def minibatch_indices(rows: torch.Tensor, mini_batches: int) -> Tuple[torch.Tensor, ...]:
+    """Split rows into random minibatches: a fresh permutation at every call, every row exactly once.
+
+    Args:
+        rows: Indices to draw from, ``(R,)``; the permutation is drawn on their device.
+        mini_batches: Number of minibatches, at most ``R``; sizes differ by one at most, so no remainder is lost.
+
+    Returns:
+        ``mini_batches`` tensors of indices.
+    """
+    order = torch.randperm(len(rows), device=rows.device)
+    return torch.tensor_split(rows[order], mini_batches)

@@ -1,0 +1,20 @@
+"""Networks by dictionary, distributions and normalisers."""
+
+from AquaML._lazy import lazy_attributes
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "CategoricalModel": "AquaML.learning.model.categorical",
+        "CompositeModel": "AquaML.learning.model.composite",
+        "DeterministicModel": "AquaML.learning.model.deterministic",
+        "GaussianModel": "AquaML.learning.model.gaussian",
+        "Model": "AquaML.learning.model.base",
+        "ModelCfg": "AquaML.learning.model.model_cfg",
+        "MultiCategoricalModel": "AquaML.learning.model.categorical",
+        "NormalizerCfg": "AquaML.learning.model.normalizer_cfg",
+        "RunningNormalizer": "AquaML.learning.model.normalizer",
+        "StochasticModel": "AquaML.learning.model.stochastic",
+        "default_models": "AquaML.learning.model.default_models",
+    },
+)

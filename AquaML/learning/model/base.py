@@ -1,0 +1,222 @@
+"""The base class of all models: dictionary in, dictionary out."""
+
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+import torch
+from loguru import logger
+from torch import nn
+
+from AquaML.coordinator.device import AUTO, resolve_device
+from AquaML.environment.spaces import BOX, DISCRETE, MULTI_DISCRETE, TensorSpec, join_names
+from AquaML.errors import ModelError, did_you_mean
+from AquaML.learning.model.model_cfg import ModelCfg
+
+DataDict = Dict[str, torch.Tensor]
+ModelInput = Union[DataDict, torch.Tensor]
+ModelOutput = Dict[str, Any]
+
+
+class Model(nn.Module):
+    """A network that reads observations by name.
+
+    Subclasses write :meth:`compute`. It gets a dictionary with exactly the keys of ``inputs_name``, in that order, or
+    one tensor ``(B, features)`` if ``concat_dict`` is set, and returns a dictionary, or a bare tensor where there is
+    one output. A plain ``Model`` is a value function: its output is ``"values"`` of shape ``(B, 1)``.
+
+    Args:
+        model_cfg: Inputs and device. The agent moves the model to its device when it takes it.
+
+    Raises:
+        ConfigError: A field of the configuration is wrong.
+        DeviceError: The configuration names a device that this machine lacks.
+    """
+
+    output_name = "values"
+    """What a bare tensor returned by ``compute`` is called."""
+
+    def __init__(self, model_cfg: ModelCfg) -> None:
+        super().__init__()
+        if not isinstance(model_cfg, ModelCfg):
+            raise ModelError(
+                "{} expects a ModelCfg, got {!r}.".format(type(self).__name__, type(model_cfg).__name__)
+            )
+        self.model_cfg = model_cfg.take(type(self).__name__)
+        if model_cfg.device != AUTO:
+            resolve_device(model_cfg.device)
+        self._specs: Optional[Dict[str, TensorSpec]] = None
+        self._said_all_inputs = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are; the CPU for a model without any."""
+        first = next(self.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    def bind(self, specs: Mapping[str, TensorSpec]) -> None:
+        """Tell the model the observation space; the agent does this when it learns it.
+
+        Args:
+            specs: Observation name to specification.
+
+        Raises:
+            ModelError: ``inputs_name`` holds a key that the environment does not have.
+        """
+        names = self.model_cfg.inputs_name
+        for name in names or ():
+            if name not in specs:
+                raise ModelError(
+                    "{}.inputs_name asks for '{}', but the observations are {}.{}".format(
+                        type(self).__name__, name, join_names(specs), did_you_mean(name, specs)
+                    )
+                )
+        if names is None and len(specs) > 1 and not self._said_all_inputs:
+            self._said_all_inputs = True
+            logger.info("{} has no inputs_name and sees all observations: {}.", type(self).__name__, join_names(specs))
+        self._specs = dict(specs)
+
+    def input_names(self, available: Mapping[str, Any]) -> List[str]:
+        """Return the keys that this model reads, given those there are."""
+        return list(available) if self.model_cfg.inputs_name is None else list(self.model_cfg.inputs_name)
+
+    def select_inputs(self, data_dict: ModelInput) -> ModelInput:
+        """Return what ``compute`` expects: the named keys alone, or one tensor if ``concat_dict`` is set.
+
+        Selecting twice changes nothing.
+
+        Raises:
+            ModelError: A key is missing.
+        """
+        if isinstance(data_dict, torch.Tensor):
+            if not self.model_cfg.concat_dict:
+                raise ModelError(
+                    "{} expects a dict of tensors with the keys {}, got a tensor. Pass {{'state': tensor}}, or set "
+                    "ModelCfg.concat_dict.".format(type(self).__name__, self.model_cfg.inputs_name or "of the observations")
+                )
+            return data_dict
+        names = self.input_names(data_dict)
+        missing = [name for name in names if name not in data_dict]
+        if missing:
+            raise ModelError(
+                "{} needs the observation {}, but got {}.{}".format(
+                    type(self).__name__, join_names(missing), join_names(data_dict), did_you_mean(missing[0], data_dict)
+                )
+            )
+        if self.model_cfg.concat_dict:
+            return torch.cat([self._features(name, data_dict[name]) for name in names], dim=1)
+        return {name: data_dict[name] for name in names}
+
+    def _features(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        spec = None if self._specs is None else self._specs.get(name)
+        if spec is not None and spec.kind in (DISCRETE, MULTI_DISCRETE):
+            flat = values.reshape(len(values), -1)
+            parts = [nn.functional.one_hot(flat[:, i].long(), size) for i, size in enumerate(spec.sizes)]
+            return torch.cat(parts, dim=1).float()
+        if spec is None and values.dtype == torch.int64:
+            raise ModelError(
+                "{} cannot one-hot '{}' before it knows the space: call model.bind(env.getEnvInfo()['observation_cfg']) "
+                "or give the model to an agent first.".format(type(self).__name__, name)
+            )
+        flat = values.reshape(len(values), -1).float()
+        return flat / 255.0 if values.dtype == torch.uint8 else flat
+
+    def concatenated_size(self) -> int:
+        """Number of features of the one tensor that ``concat_dict`` gives.
+
+        Raises:
+            ModelError: The model does not know the observation space yet.
+        """
+        if self._specs is None:
+            raise ModelError("{} does not know the observation space yet; call bind() first.".format(type(self).__name__))
+        return sum(self._specs[name].one_hot_size for name in self.input_names(self._specs))
+
+    def compute(self, data_dict: Any) -> Any:
+        """Run the network; subclasses write this.
+
+        Args:
+            data_dict: Name to tensor ``(B, ...)``, or one tensor if ``concat_dict`` is set.
+
+        Returns:
+            Output name to tensor ``(B, ...)``, or the only output as a bare tensor.
+        """
+        raise NotImplementedError("{} must define compute(self, data_dict).".format(type(self).__name__))
+
+    def outputs(self, data_dict: ModelInput) -> ModelOutput:
+        """Select the inputs, run :meth:`compute` and return its outputs as a dictionary.
+
+        Raises:
+            ModelError: ``compute`` returned no dictionary where several outputs are needed.
+        """
+        result = self.compute(self.select_inputs(data_dict))
+        if isinstance(result, torch.Tensor):
+            return {self.output_name: result}
+        if not isinstance(result, dict):
+            raise ModelError(
+                "{}.compute returned {}; expected a dict of tensors with '{}', or that tensor.".format(
+                    type(self).__name__, type(result).__name__, self.output_name
+                )
+            )
+        return result
+
+    def act(self, data_dict: ModelInput) -> ModelOutput:
+        """Return the outputs for acting; the same as :meth:`compute` unless the model is a distribution."""
+        return self.outputs(data_dict)
+
+    def act_deterministic(self, data_dict: ModelInput) -> ModelOutput:
+        """Return the outputs for acting without chance; the same as :meth:`act` unless the model is a distribution."""
+        return self.act(data_dict)
+
+    def require_output(self, outputs: Any, name: str, shape: Tuple[Optional[int], ...]) -> torch.Tensor:
+        """Return one output after checking its presence and shape.
+
+        Args:
+            outputs: What ``compute`` or ``act`` returned.
+            name: The output's name.
+            shape: Expected sizes; None accepts any.
+
+        Raises:
+            ModelError: Says which model, which output, and what was expected.
+        """
+        if not isinstance(outputs, Mapping) or name not in outputs:
+            given = join_names(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+            nearest = did_you_mean(name, outputs) if isinstance(outputs, Mapping) else ""
+            raise ModelError(
+                "{}.compute must return '{}' of shape {}; it returned {}.{}".format(
+                    type(self).__name__, name, shape_text(shape), given or "nothing", nearest
+                )
+            )
+        value = outputs[name]
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(
+                "{}.compute returned '{}' as {}; expected a tensor of shape {}.".format(
+                    type(self).__name__, name, type(value).__name__, shape_text(shape)
+                )
+            )
+        fits = value.dim() == len(shape) and all(want in (None, have) for want, have in zip(shape, value.shape))
+        if not fits:
+            raise ModelError(
+                "{}.compute returned '{}' of shape {}; expected {}, where B is the number of rows of the input.".format(
+                    type(self).__name__, name, tuple(value.shape), shape_text(shape)
+                )
+            )
+        return value
+
+    def forward(self, data_dict: ModelInput) -> ModelOutput:
+        """Run :meth:`act`, so that a model can be called like any torch module."""
+        return self.act(data_dict)
+
+
+def shape_text(shape: Tuple[Optional[int], ...]) -> str:
+    """Return a shape for messages; the first unknown size is called B."""
+    names = ["B" if index == 0 and size is None else "any" if size is None else str(size) for index, size in enumerate(shape)]
+    return "({})".format(", ".join(names) + ("," if len(names) == 1 else ""))
+
+
+def rows_of(data_dict: ModelInput) -> int:
+    """Return the number of rows of a model's input."""
+    first = data_dict if isinstance(data_dict, torch.Tensor) else next(iter(data_dict.values()))
+    return int(first.shape[0])
+
+
+def action_feature_shape(spec: TensorSpec) -> Tuple[int, ...]:
+    """Return the shape, without the batch axis, of what a policy computes for one action: means or logits."""
+    return spec.shape if spec.kind == BOX else (sum(spec.sizes),)

@@ -1,0 +1,139 @@
+"""Ready-made multilayer perceptrons for any observation and action space."""
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import torch
+from torch import nn
+
+from AquaML.environment.spaces import BOX, DISCRETE, TensorSpec
+from AquaML.errors import ModelError
+from AquaML.learning.model.base import Model, ModelOutput, action_feature_shape
+from AquaML.learning.model.categorical import CategoricalModel, MultiCategoricalModel
+from AquaML.learning.model.composite import CompositeModel
+from AquaML.learning.model.gaussian import GaussianModel
+from AquaML.learning.model.model_cfg import ModelCfg
+from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
+from AquaML.learning.model.stochastic import StochasticModel
+
+PRIVILEGED_NAME = "privileged"
+"""The observation that only the critic sees."""
+_POLICY_GAIN = 0.01
+
+
+def default_models(
+    env_info: Mapping[str, Any],
+    hidden_sizes: Sequence[int] = (64, 64),
+    activation: str = "tanh",
+    shared: bool = False,
+    initial_log_std: float = 0.0,
+    policy_inputs: Optional[List[str]] = None,
+    value_inputs: Optional[List[str]] = None,
+) -> Dict[str, Model]:
+    """Make a policy and a value function that suit an environment.
+
+    Hidden layers are orthogonal with gain sqrt(2), the policy's output with gain 0.01, the value's with gain 1, all
+    biases zero (Andrychowicz et al., 2021, "What matters in on-policy reinforcement learning").
+
+    Args:
+        env_info: ``env.getEnvInfo()``.
+        hidden_sizes: Width of each hidden layer.
+        activation: ``"tanh"``, ``"elu"``, ``"relu"``, ``"silu"`` or ``"leaky_relu"``.
+        shared: True: one network with a common trunk stands under both names and is evaluated once.
+        initial_log_std: Logarithm of the initial standard deviation of Box actions.
+        policy_inputs: Observations for the policy; None: all but ``"privileged"``.
+        value_inputs: Observations for the value function; None: all.
+
+    Returns:
+        ``{"policy": …, "value": …}``.
+
+    Raises:
+        ModelError: ``shared`` was asked for several actions or different inputs, or a name is unknown.
+    """
+    observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
+    actions: Dict[str, TensorSpec] = env_info["action_cfg"]
+    names = policy_inputs or [name for name in observations if name != PRIVILEGED_NAME] or list(observations)
+    options = {"hidden_sizes": tuple(hidden_sizes), "activation": activation, "initial_log_std": initial_log_std}
+    if shared:
+        if len(actions) > 1:
+            raise ModelError("default_models(shared=True) is for one action; there are {}.".format(list(actions)))
+        if value_inputs is not None and value_inputs != names:
+            raise ModelError("default_models(shared=True) has one trunk: policy_inputs and value_inputs must be equal.")
+        model = _policy(next(iter(actions.values())), names, observations, with_values=True, **options)
+        return {"policy": model, "value": model}
+    policies = {name: _policy(spec, names, observations, with_values=False, **options) for name, spec in actions.items()}
+    policy = next(iter(policies.values())) if len(policies) == 1 else CompositeModel(policies)
+    return {"policy": policy, "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation)}
+
+
+def _policy(
+    action: TensorSpec,
+    inputs: List[str],
+    observations: Dict[str, TensorSpec],
+    with_values: bool,
+    hidden_sizes: Sequence[int],
+    activation: str,
+    initial_log_std: float,
+) -> StochasticModel:
+    kind = _GaussianPolicy if action.kind == BOX else _CategoricalPolicy if action.kind == DISCRETE else _MultiPolicy
+    model: Any = kind(ModelCfg(inputs_name=list(inputs), concat_dict=True))
+    model.bind(observations)
+    model.bind_actions({action.name: action})
+    model.heads = _Heads(model.concatenated_size(), action_feature_shape(action), hidden_sizes, activation, with_values)
+    if action.kind == BOX:
+        model.log_std_parameter = nn.Parameter(torch.full(action.shape, float(initial_log_std)))
+    return model
+
+
+class _Heads(nn.Module):
+    """A trunk with an output of any shape and, if wanted, values from the same features."""
+
+    def __init__(
+        self, inputs: int, shape: Sequence[int], hidden_sizes: Sequence[int], activation: str, with_values: bool
+    ) -> None:
+        super().__init__()
+        self.trunk = multilayer_perceptron(inputs, hidden_sizes, activation)
+        features = hidden_sizes[-1] if hidden_sizes else inputs
+        self.shape = tuple(shape)
+        self.output = initialized_linear(features, int(torch.Size(self.shape).numel()), _POLICY_GAIN)
+        self.values = initialized_linear(features, 1, 1.0) if with_values else None
+
+    def forward(self, inputs: torch.Tensor, name: str) -> ModelOutput:
+        features = self.trunk(inputs)
+        outputs = {name: self.output(features).reshape((len(inputs),) + self.shape)}
+        if self.values is not None:
+            outputs["values"] = self.values(features)
+        return outputs
+
+
+class _GaussianPolicy(GaussianModel):
+    heads: _Heads
+
+    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+        return self.heads(data_dict, "mean_actions")
+
+
+class _CategoricalPolicy(CategoricalModel):
+    heads: _Heads
+
+    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+        return self.heads(data_dict, "logits")
+
+
+class _MultiPolicy(MultiCategoricalModel):
+    heads: _Heads
+
+    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+        return self.heads(data_dict, "logits")
+
+
+class _Value(Model):
+    def __init__(
+        self, observations: Dict[str, TensorSpec], inputs: List[str], hidden_sizes: Sequence[int], activation: str
+    ) -> None:
+        super().__init__(ModelCfg(inputs_name=list(inputs), concat_dict=True))
+        self.bind(observations)
+        self.trunk = multilayer_perceptron(self.concatenated_size(), hidden_sizes, activation)
+        self.output = initialized_linear(hidden_sizes[-1] if hidden_sizes else self.concatenated_size(), 1, 1.0)
+
+    def compute(self, data_dict: torch.Tensor) -> torch.Tensor:
+        return self.output(self.trunk(data_dict))

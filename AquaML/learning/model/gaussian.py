@@ -1,0 +1,104 @@
+"""Diagonal Gaussian policies in closed form."""
+
+import math
+from typing import Dict, Optional, Tuple
+
+import torch
+
+from AquaML.environment.spaces import BOX, TensorSpec
+from AquaML.errors import ModelError
+from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.model.model_cfg import ModelCfg
+from AquaML.learning.model.stochastic import Parameters, StochasticModel, sum_dimensions
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class GaussianModel(StochasticModel):
+    """A policy whose action dimensions are independent normal variables.
+
+    ``compute`` returns ``"mean_actions"`` ``(B, *action_shape)`` and ``"log_std"``, which may depend on the state or
+    be a free parameter expanded to that shape. If ``compute`` returns no ``"log_std"``, the attribute
+    ``log_std_parameter`` is used.
+
+    Args:
+        model_cfg: Inputs and device.
+        min_log_std: Lower bound of the logarithm of the standard deviation.
+        max_log_std: Upper bound of the logarithm of the standard deviation.
+
+    Raises:
+        ModelError: The bounds are not in order.
+    """
+
+    output_name = "mean_actions"
+
+    def __init__(self, model_cfg: ModelCfg, min_log_std: float = -20.0, max_log_std: float = 2.0) -> None:
+        super().__init__(model_cfg)
+        if not min_log_std < max_log_std:
+            raise ModelError(
+                "min_log_std is {} and max_log_std is {}; expected the first to be less.".format(min_log_std, max_log_std)
+            )
+        self.min_log_std = float(min_log_std)
+        self.max_log_std = float(max_log_std)
+        self._action_shape: Optional[Tuple[int, ...]] = None
+
+    def bind_actions(self, specs: Dict[str, TensorSpec]) -> None:
+        """Accept one Box action."""
+        spec = next(iter(specs.values()))
+        if len(specs) != 1 or spec.kind != BOX:
+            raise ModelError(
+                "{} is a Gaussian policy for one Box action, but the actions are {}. Use CategoricalModel for Discrete, "
+                "MultiCategoricalModel for MultiDiscrete, CompositeModel for several actions.".format(
+                    type(self).__name__, {name: spec.kind for name, spec in specs.items()}
+                )
+            )
+        self._action_shape = spec.shape
+
+    def parameters_of(self, outputs: ModelOutput, rows: int) -> Parameters:
+        """Return ``"mean_actions"`` and the bounded ``"log_std"``, both float32 of the action's shape."""
+        mean = outputs.get("mean_actions")
+        if self._action_shape is not None:
+            expected: Tuple[Optional[int], ...] = (rows,) + self._action_shape
+        else:
+            expected = (rows,) + (None,) * max(1, mean.dim() - 1 if isinstance(mean, torch.Tensor) else 1)
+        mean = self.require_output(outputs, "mean_actions", expected).float()
+        log_std = outputs.get("log_std", getattr(self, "log_std_parameter", None))
+        if log_std is None:
+            raise ModelError(
+                "{0}.compute must return 'log_std' beside 'mean_actions', or {0} must have an attribute "
+                "log_std_parameter; it returned {1}.".format(type(self).__name__, sorted(outputs))
+            )
+        try:
+            log_std = log_std.expand(mean.shape)
+        except RuntimeError as error:
+            raise ModelError(
+                "{}.compute returned 'log_std' of shape {}; expected {} like 'mean_actions'.".format(
+                    type(self).__name__, tuple(log_std.shape), tuple(mean.shape)
+                )
+            ) from error
+        return {"mean_actions": mean, "log_std": log_std.float().clamp(self.min_log_std, self.max_log_std)}
+
+    def sample(self, parameters: Parameters) -> torch.Tensor:
+        """Draw actions of the means' shape."""
+        mean = parameters["mean_actions"]
+        return mean + parameters["log_std"].exp() * torch.randn_like(mean)
+
+    def mode(self, parameters: Parameters) -> torch.Tensor:
+        """Return the means."""
+        return parameters["mean_actions"]
+
+    def log_prob(self, parameters: Parameters, actions: torch.Tensor) -> torch.Tensor:
+        """Return the log-density, ``(B, 1)``."""
+        log_std = parameters["log_std"]
+        standardised = (actions - parameters["mean_actions"]) * torch.exp(-log_std)
+        return sum_dimensions(-0.5 * standardised * standardised - log_std - _HALF_LOG_TWO_PI)
+
+    def entropy(self, parameters: Parameters) -> torch.Tensor:
+        """Return the differential entropy, ``(B, 1)``."""
+        return sum_dimensions(parameters["log_std"] + (0.5 + _HALF_LOG_TWO_PI))
+
+    def kl(self, old: Parameters, new: Parameters) -> torch.Tensor:
+        """Return the divergence in closed form, ``(B, 1)``."""
+        difference = old["log_std"] - new["log_std"]
+        shift = (old["mean_actions"] - new["mean_actions"]) * torch.exp(-new["log_std"])
+        return sum_dimensions(0.5 * (torch.exp(2.0 * difference) + shift * shift - 1.0) - difference)

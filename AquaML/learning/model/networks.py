@@ -1,0 +1,44 @@
+"""Building blocks for ready-made networks."""
+
+import math
+from typing import List, Sequence, Type
+
+from torch import nn
+
+from AquaML.errors import ModelError, did_you_mean
+
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
+
+
+def activation_class(name: str) -> Type[nn.Module]:
+    """Return an activation by name.
+
+    Raises:
+        ModelError: The name is unknown.
+    """
+    if name not in ACTIVATIONS:
+        raise ModelError("activation is {!r}.{}".format(name, did_you_mean(name, ACTIVATIONS)))
+    return ACTIVATIONS[name]
+
+
+def initialized_linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    """Return a linear layer with orthogonal weights scaled by ``gain`` and zero bias (Saxe et al., 2014)."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def multilayer_perceptron(inputs: int, hidden_sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Return hidden layers with an activation after each, orthogonally initialised with gain sqrt(2).
+
+    Args:
+        inputs: Number of input features.
+        hidden_sizes: Width of each layer; the last one is the number of output features.
+        activation: A name from :data:`ACTIVATIONS`.
+    """
+    layers: List[nn.Module] = []
+    for width in hidden_sizes:
+        layers += [initialized_linear(inputs, width, math.sqrt(2.0)), activation_class(activation)()]
+        inputs = width
+    return nn.Sequential(*layers)

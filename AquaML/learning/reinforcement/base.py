@@ -1,0 +1,492 @@
+"""The base class of all agents."""
+
+import abc
+import pickle
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, Union
+
+import numpy as np
+import torch
+from loguru import logger
+
+import AquaML
+from AquaML.compat import safe_load_available
+from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
+from AquaML.coordinator.coordinator import default_coordinator
+from AquaML.coordinator.device import agree_on_device
+from AquaML.environment.spaces import (
+    OBSERVATION_NAME,
+    ActionTransform,
+    SpaceLayout,
+    check_action_leaves,
+    join_names,
+    store_leaf,
+)
+from AquaML.errors import (
+    AgentError,
+    AquaMLError,
+    CheckpointError,
+    CheckpointMismatchError,
+    CheckpointNotFoundError,
+    EnvironmentContractError,
+    StateError,
+)
+from AquaML.learning.model.base import Model
+from AquaML.learning.reinforcement.agent_cfg import AgentCfg
+from AquaML.stateful import TRAINING, WEIGHTS, ModuleState, Part, collect_states, restore_states, unregistered_states
+
+TensorDict = Dict[str, torch.Tensor]
+AGENT_KIND, RUN_KIND = "agent", "run"
+AGENT_PREFIX = "agent/"
+"""What an agent's parts are called in the checkpoint of a run, before their own names."""
+
+
+class Agent(abc.ABC):
+    """What acts and learns.
+
+    A custom agent writes :meth:`act`, :meth:`record_transition` and :meth:`post_interaction`. Everything that must
+    survive a restart and is no model is announced by :meth:`register_part`.
+
+    Args:
+        models: Role to model, for example ``{"policy": …, "value": …}``.
+        cfg: The configuration; None: defaults.
+
+    Raises:
+        AgentError: A model or the configuration is of the wrong type.
+        ConfigError: A field of the configuration is wrong.
+        DeviceError: Models and configuration name different devices, or one that is missing.
+    """
+
+    config_class: Type[AgentCfg] = AgentCfg
+    """The configuration that this agent takes."""
+
+    required_models: Sequence[str] = ()
+    """Roles that must be given."""
+
+    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[AgentCfg] = None) -> None:
+        self.models: Dict[str, Any] = self._checked_models(models)
+        if cfg is not None and not isinstance(cfg, self.config_class):
+            raise AgentError(
+                "{} expects a {}, got {!r}.".format(
+                    type(self).__name__, self.config_class.__name__, type(cfg).__name__
+                )
+            )
+        self.cfg = (cfg if cfg is not None else self.config_class()).take(type(self).__name__)
+        self.device = self._choose_device()
+        for model in self.models.values():
+            model.to(self.device)
+        self.num_envs: Optional[int] = None
+        self.observation_layout: Optional[SpaceLayout] = None
+        self.action_layout: Optional[SpaceLayout] = None
+        self.action_bounds = "none"
+        self.is_training = True
+        self.is_deterministic = False
+        self._metrics: Dict[str, List[Any]] = {}
+        self._parts: List[Part] = []
+        for role, model in self.models.items():
+            if not any(part.target is model for part in self._parts):
+                self.register_part(role, model, WEIGHTS)
+
+    # ------------------------------------------------------------------ what a custom agent writes
+
+    @abc.abstractmethod
+    def act(self, states: TensorDict, timestep: int, timesteps: int) -> Any:
+        """Choose actions.
+
+        Args:
+            states: Observation name to ``(num_envs, *shape)`` tensor.
+            timestep: Index of this vector step, from 0.
+            timesteps: Number of vector steps of the whole run.
+
+        Returns:
+            Action name to ``(num_envs, *shape)`` tensor, or that tensor where there is one action.
+        """
+
+    @abc.abstractmethod
+    def record_transition(
+        self,
+        states: TensorDict,
+        actions: TensorDict,
+        rewards: torch.Tensor,
+        next_states: TensorDict,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        infos: Dict[str, Any],
+        timestep: int,
+        timesteps: int,
+    ) -> None:
+        """Take notice of a step.
+
+        Args:
+            states: What :meth:`act` saw.
+            actions: What :meth:`act` returned, by name.
+            rewards: ``(num_envs, 1)``.
+            next_states: The true successors, also where an episode ended.
+            terminated: ``(num_envs, 1)`` bool.
+            truncated: ``(num_envs, 1)`` bool; never True together with ``terminated``.
+            infos: See :class:`~AquaML.environment.base.EnvironmentWrapper`.
+            timestep: Index of this vector step, from 0.
+            timesteps: Number of vector steps of the whole run.
+        """
+
+    @abc.abstractmethod
+    def post_interaction(self, timestep: int, timesteps: int) -> None:
+        """Learn, if it is time; called after every vector step."""
+
+    # ------------------------------------------------------------------ what a custom agent may override
+
+    def setup(self, env_info: Mapping[str, Any]) -> None:
+        """Learn the spaces and the number of environments; called before training and evaluation.
+
+        Calling it again with equal spaces changes nothing.
+
+        Args:
+            env_info: ``env.getEnvInfo()``.
+
+        Raises:
+            AgentError: The spaces differ from those that the agent was set up or loaded with, or an attribute with
+                state is registered nowhere.
+            ModelError: A model does not suit the spaces.
+        """
+        self.bind_spaces(env_info["observation_layout"], env_info["action_layout"], env_info["action_bounds"])
+        self.num_envs = int(env_info["num_envs"])
+        self.require_registered_state()
+
+    def prepare_training(self) -> None:
+        """Allocate what only training needs; called after :meth:`setup`, and again is no error."""
+
+    def on_reset(self, mask: torch.Tensor) -> None:
+        """Clear what lives across steps, such as recurrent state, where episodes begin.
+
+        Args:
+            mask: ``(num_envs, 1)`` bool, True where an environment was reset.
+        """
+
+    def on_interruption(self) -> None:
+        """Take notice that the environment was reset from outside, in the middle of episodes."""
+
+    def set_mode(self, training: bool, deterministic: bool = False) -> None:
+        """Switch between training and evaluating; the trainer calls this before each loop.
+
+        Args:
+            training: Whether what follows is training.
+            deterministic: Whether :meth:`act` should leave out chance.
+        """
+        self.is_training = training
+        self.is_deterministic = deterministic
+        for model in self.models.values():
+            model.train(training)
+
+    # ------------------------------------------------------------------ spaces
+
+    def bind_spaces(self, observations: SpaceLayout, actions: SpaceLayout, action_bounds: str = "none") -> None:
+        """Learn the spaces without any environment; :meth:`setup` and :meth:`load` call this.
+
+        Raises:
+            AgentError: Other spaces are bound already.
+            ModelError: A model does not suit the spaces.
+        """
+        if self.observation_layout is not None and self.action_layout is not None:
+            lines = self.observation_layout.differences(observations) + self.action_layout.differences(actions)
+            if lines:
+                raise AgentError(
+                    "{} was set up for other spaces: {}. Make a new agent for this environment.".format(
+                        type(self).__name__, "; ".join(lines)
+                    )
+                )
+            self.action_bounds = action_bounds
+            return
+        for role, model in self.models.items():
+            if isinstance(model, Model):
+                model.bind(observations.specs)
+            if role == "policy" and hasattr(model, "bind_actions"):
+                model.bind_actions(actions.specs)
+        self.observation_layout, self.action_layout = observations, actions
+        self.action_bounds = action_bounds
+
+    def _unbind_spaces(self) -> None:
+        self.observation_layout = self.action_layout = None
+
+    def name_actions(self, actions: Any) -> TensorDict:
+        """Return actions by name: a model's ``"actions"``, or what a custom :meth:`act` returned.
+
+        Raises:
+            AgentError: Names or shapes do not fit the action space.
+        """
+        if self.action_layout is None:
+            return dict(actions) if isinstance(actions, Mapping) else {"action": actions}
+        try:
+            return check_action_leaves(self.action_layout.specs, actions, None, "{}.act".format(type(self).__name__))
+        except EnvironmentContractError as error:
+            raise AgentError(str(error)) from error
+
+    # ------------------------------------------------------------------ device
+
+    def _named_devices(self) -> Dict[str, str]:
+        names = {"{}.device".format(type(self.cfg).__name__): self.cfg.device}
+        for role, model in self.models.items():
+            if isinstance(model, Model):
+                names["ModelCfg.device of '{}'".format(role)] = model.model_cfg.device
+        return names
+
+    def _choose_device(self) -> torch.device:
+        return agree_on_device(self._named_devices()) or default_coordinator().device
+
+    # ------------------------------------------------------------------ metrics
+
+    def track(self, name: str, value: Any) -> None:
+        """Report a number; the trainer logs the mean of what was reported since the last log.
+
+        Args:
+            name: Name with a group before a ``/``, for example ``"loss/policy"``.
+            value: A number, or a tensor of one element that stays on its device until the log is written.
+        """
+        self._metrics.setdefault(name, []).append(value)
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether anything was tracked since the last log."""
+        return bool(self._metrics)
+
+    def collect_metrics(self) -> Dict[str, float]:
+        """Return the means of what was tracked and forget it; one device-to-host transfer."""
+        metrics, self._metrics = self._metrics, {}
+        tensors = [v.detach().reshape(()) for vs in metrics.values() for v in vs if isinstance(v, torch.Tensor)]
+        numbers = iter(torch.stack([item.float() for item in tensors]).tolist() if tensors else [])
+        read = {
+            name: [next(numbers) if isinstance(value, torch.Tensor) else float(value) for value in values]
+            for name, values in metrics.items()
+        }
+        return {name: sum(values) / len(values) for name, values in read.items()}
+
+    # ------------------------------------------------------------------ state
+
+    def register_part(self, name: str, target: Any, role: str = TRAINING) -> None:
+        """Announce something that belongs into checkpoints.
+
+        Args:
+            name: The part's name, unique within the agent.
+            target: A torch module, optimiser or scheduler, a :class:`~AquaML.stateful.Stateful`, or any object with
+                ``state_dict`` and ``load_state_dict``.
+            role: ``"weights"``, ``"training"`` or ``"run"``; :meth:`save` takes the first two.
+
+        Raises:
+            AgentError: The name is taken.
+        """
+        if any(part.name == name for part in self._parts):
+            raise AgentError("{} has a part '{}' already.".format(type(self).__name__, name))
+        self._parts.append(Part(name, role, target))
+
+    @property
+    def parts(self) -> List[Part]:
+        """Everything that checkpoints hold of this agent."""
+        return list(self._parts)
+
+    def require_registered_state(self) -> None:
+        """Check that no attribute with a state of its own is left out of checkpoints.
+
+        Raises:
+            AgentError: Names the attribute and what to do.
+        """
+        missing = unregistered_states(self, self._parts)
+        if missing:
+            raise AgentError(
+                "{0}.{1} has a state but is in no checkpoint; call self.register_part('{1}', self.{1}) in {0}.__init__ "
+                "after super().__init__().".format(type(self).__name__, missing[0])
+            )
+
+    @classmethod
+    def algorithm(cls) -> str:
+        """Return the name of the algorithm; subclasses of an AquaML agent share its name, and so its checkpoints."""
+        for base in cls.__mro__:
+            if base.__module__.startswith("AquaML."):
+                return cls.__name__ if base is Agent else base.__name__
+        return cls.__name__
+
+    def metadata(self) -> Dict[str, Any]:
+        """Return what a checkpoint says about this agent beside its parts."""
+        spaces = None
+        if self.observation_layout is not None and self.action_layout is not None:
+            spaces = {
+                "observations": self.observation_layout.to_dict(),
+                "actions": self.action_layout.to_dict(),
+                "action_bounds": self.action_bounds,
+            }
+        return {
+            "algorithm": self.algorithm(),
+            "agent_class": type(self).__name__,
+            "models": {role: type(model).__name__ for role, model in self.models.items()},
+            "config": self.cfg.to_dict(),
+            "spaces": spaces,
+            "versions": {"AquaML": AquaML.__version__, "torch": str(torch.__version__)},
+        }
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write weights and training state as an AquaML checkpoint, whatever the suffix.
+
+        Raises:
+            CheckpointError: The file cannot be written; one already there is unchanged.
+            AgentError: An attribute with state is registered nowhere.
+        """
+        self.require_registered_state()
+        metadata = dict(self.metadata(), kind=AGENT_KIND)
+        write_checkpoint(path, Checkpoint(metadata, collect_states(self.parts, (WEIGHTS, TRAINING))))
+
+    def load(self, path: Union[str, Path], only: Optional[Sequence[str]] = None) -> None:
+        """Read an AquaML checkpoint written by :meth:`save` or by a run.
+
+        Args:
+            path: The file.
+            only: Names of the parts to take, for a warm start, for example ``["policy"]``; None takes all.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or belongs to another algorithm, architecture or
+                environment. The agent is as it was.
+        """
+        checkpoint = read_checkpoint(path)
+        where = "'{}'".format(path)
+        metadata, saved = _agent_entries(checkpoint, where)
+        if metadata["algorithm"] != self.algorithm():
+            raise CheckpointMismatchError(
+                "{} was saved by {}, this agent is {}.".format(where, metadata["algorithm"], self.algorithm())
+            )
+        self._restore(metadata, saved, where, only)
+
+    def _restore(
+        self, metadata: Dict[str, Any], saved: Dict[str, Any], where: str, only: Optional[Sequence[str]]
+    ) -> None:
+        was_bound = self.observation_layout is not None
+        try:
+            if metadata["spaces"] is not None and (only is None or not was_bound):
+                spaces = metadata["spaces"]
+                self.bind_spaces(
+                    SpaceLayout.from_dict(spaces["observations"]),
+                    SpaceLayout.from_dict(spaces["actions"]),
+                    spaces["action_bounds"],
+                )
+            restore_states(self.parts, saved, (WEIGHTS, TRAINING), only)
+        except AquaMLError as error:
+            if not was_bound:
+                self._unbind_spaces()
+            advice = "" if only else " To take over single parts, name them: load(path, only=['policy'])."
+            raise CheckpointMismatchError(
+                "{} does not fit this {}; nothing was loaded: {}.{}".format(
+                    where, type(self).__name__, str(error).rstrip("."), advice
+                )
+            ) from error
+
+    def import_torch_weights(self, path: Union[str, Path], role: str = "policy") -> None:
+        """Take over model weights from a file of ``torch.save``: one model's ``state_dict``, or several by role.
+
+        Only tensors are read, by torch's restricted unpickler; such a file has no digest, spaces or normalisers.
+
+        Args:
+            path: The file.
+            role: The model to fill when the file holds a single ``state_dict``.
+
+        Raises:
+            CheckpointError: This torch cannot read such files safely, or the weights do not fit. The agent is as it
+                was.
+        """
+        if not safe_load_available():
+            raise CheckpointError(
+                "torch {} cannot read foreign files without running code hidden in them; use torch 1.13 or newer.".format(
+                    torch.__version__
+                )
+            )
+        if not Path(path).is_file():
+            raise CheckpointNotFoundError("There is no file '{}'.".format(path))
+        logger.warning("'{}' is no AquaML checkpoint: only model weights are taken, nothing else is checked.", path)
+        try:
+            content = torch.load(str(path), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+            raise CheckpointError("'{}' holds more than tensors or is damaged: {}".format(path, error)) from error
+        if not isinstance(content, Mapping):
+            raise CheckpointError("'{}' holds a {}; expected a state_dict.".format(path, type(content).__name__))
+        by_role = {name: state for name, state in content.items() if name in self.models and isinstance(state, Mapping)}
+        chosen = by_role or {role: content}
+        unknown = [name for name in chosen if name not in self.models]
+        if unknown:
+            raise CheckpointError("There is no model '{}'; there are {}.".format(unknown[0], join_names(self.models)))
+        parts = [Part(name, WEIGHTS, ModuleState(self.models[name])) for name in chosen]
+        entries = {name: {"role": WEIGHTS, "state": dict(state)} for name, state in chosen.items()}
+        try:
+            restore_states(parts, entries, (WEIGHTS,))
+        except StateError as error:
+            raise CheckpointMismatchError("'{}' does not fit; nothing was loaded: {}".format(path, error)) from error
+
+    # ------------------------------------------------------------------ use without an environment
+
+    def predict(self, observation: Any) -> Any:
+        """Choose the deterministic action for one observation, as on a robot; no environment is needed.
+
+        Args:
+            observation: One unbatched observation in the environment's own form: an array, or a dict of arrays.
+
+        Returns:
+            One action in the environment's own form: an array or number, or a dict or tuple of them.
+
+        Raises:
+            EnvironmentContractError: The observation does not fit the space.
+        """
+        before = (self.is_training, self.is_deterministic)
+        self.set_mode(training=False, deterministic=True)
+        try:
+            named = self.name_actions(self.act(self._batch_of_one(observation), 0, 1))
+        finally:
+            self.set_mode(*before)
+        arrays = {name: value.detach().cpu().numpy() for name, value in named.items()}
+        if self.action_layout is None:
+            rows = {name: value[0] for name, value in arrays.items()}
+            return next(iter(rows.values())) if len(rows) == 1 else rows
+        transform = ActionTransform(self.action_layout, self.action_bounds)
+        return transform.row(transform(arrays), 0)
+
+    def _batch_of_one(self, observation: Any) -> TensorDict:
+        batch = {}
+        if self.observation_layout is None:
+            given = observation if isinstance(observation, Mapping) else {OBSERVATION_NAME: observation}
+            for name, value in given.items():
+                array = np.asarray(value)
+                tensor = torch.as_tensor(array, dtype=torch.float32 if array.dtype == np.float64 else None)
+                batch[name] = tensor.reshape((1,) + (tuple(tensor.shape) or (1,))).to(self.device)
+            return batch
+        for name, value in self.observation_layout.flatten(observation).items():
+            spec = self.observation_layout.specs[name]
+            stored = np.zeros((1,) + spec.shape, spec.dtype)
+            store_leaf(spec, value, stored[0])
+            batch[name] = torch.from_numpy(stored).to(self.device)
+        return batch
+
+    def _checked_models(self, models: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+        given = {} if models is None else models
+        if not isinstance(given, Mapping):
+            raise AgentError(
+                "{} expects models as a dict like {{'policy': model}}, got {}.".format(type(self).__name__, type(given).__name__)
+            )
+        for role, model in given.items():
+            if not isinstance(model, torch.nn.Module):
+                raise AgentError(
+                    "{}: models['{}'] is {!r}; expected a Model.".format(type(self).__name__, role, type(model).__name__)
+                )
+        missing = [role for role in self.required_models if role not in given]
+        if missing:
+            raise AgentError(
+                "{} needs the models {}; {} is missing, given are {}.".format(
+                    type(self).__name__, join_names(self.required_models), join_names(missing), join_names(given) or "none"
+                )
+            )
+        return dict(given)
+
+
+def _agent_entries(checkpoint: Checkpoint, where: str) -> Any:
+    """Return an agent's metadata and parts from its own checkpoint or from a run's."""
+    kind = checkpoint.metadata.get("kind")
+    if kind == AGENT_KIND:
+        return checkpoint.metadata, checkpoint.parts
+    if kind == RUN_KIND:
+        parts = {
+            name[len(AGENT_PREFIX) :]: entry for name, entry in checkpoint.parts.items() if name.startswith(AGENT_PREFIX)
+        }
+        return checkpoint.metadata["agent"], parts
+    raise CheckpointMismatchError("{} holds a {!r}, no agent.".format(where, kind))

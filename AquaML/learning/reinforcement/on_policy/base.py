@@ -1,0 +1,441 @@
+"""What all on-policy agents share: acting, the rollout memory, normalisers, values and advantages."""
+
+import dataclasses
+from typing import Any, Dict, List, Mapping, Optional, Union
+
+import torch
+from loguru import logger
+
+from AquaML.compat import autocast, mixed_precision_dtype
+from AquaML.environment.spaces import TensorSpec
+from AquaML.errors import AgentError, did_you_mean
+from AquaML.learning.memory.final_observations import FinalObservations
+from AquaML.learning.memory.rollout import RolloutMemory
+from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.model.normalizer import RunningNormalizer
+from AquaML.learning.model.normalizer_cfg import NormalizerCfg
+from AquaML.learning.model.stochastic import StochasticModel
+from AquaML.learning.reinforcement.base import Agent, TensorDict
+from AquaML.learning.reinforcement.on_policy.on_policy_cfg import OnPolicyCfg
+from AquaML.learning.reinforcement.returns import generalized_advantage
+from AquaML.stateful import RUN, WEIGHTS
+
+_STATE, _ACTION, _PARAMETER = "state:", "action:", "parameter:"
+
+
+@dataclasses.dataclass
+class Batch:
+    """Rows to learn from; every tensor has the same first axis.
+
+    Attributes:
+        states: Normalised observations by name.
+        actions: Actions by name.
+        parameters: The acting distribution's parameters.
+        log_prob: Log-probability of the actions when they were drawn, ``(B, 1)``.
+        values: Value estimates of the acting networks, in normalised units, ``(B, 1)``.
+        returns: Targets of the value function, in normalised units, ``(B, 1)``.
+        advantages: ``(B, 1)``.
+    """
+
+    states: TensorDict
+    actions: TensorDict
+    parameters: TensorDict
+    log_prob: torch.Tensor
+    values: torch.Tensor
+    returns: torch.Tensor
+    advantages: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> "Batch":
+        """Return copies of some rows."""
+        return Batch(**{field.name: _pick(getattr(self, field.name), rows) for field in dataclasses.fields(self)})
+
+
+def _pick(value: Any, rows: torch.Tensor) -> Any:
+    if isinstance(value, dict):
+        return {name: item.index_select(0, rows) for name, item in value.items()}
+    return value.index_select(0, rows)
+
+
+class OnPolicyAgent(Agent):
+    """Collects rollouts and turns them into batches with returns and advantages.
+
+    Subclasses write :meth:`learn`.
+
+    Observation statistics stay as they are from the first ``act`` of a rollout to the end of :meth:`learn` and are
+    then merged once from that rollout, so that the policy that is evaluated is the one that acted.
+    """
+
+    config_class = OnPolicyCfg
+    required_models = ("policy", "value")
+    cfg: OnPolicyCfg
+
+    CHUNK_ROWS = 16384
+    """Rows valued at once; bounds the memory of :meth:`values_of`."""
+
+    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[OnPolicyCfg] = None) -> None:
+        super().__init__(models, cfg)
+        self.policy: StochasticModel = self.models["policy"]
+        self.value = self.models["value"]
+        if not isinstance(self.policy, StochasticModel):
+            raise AgentError(
+                "{}: the policy is a {}, which has no log-probability; expected a distribution such as GaussianModel, "
+                "CategoricalModel or CompositeModel.".format(type(self).__name__, type(self.policy).__name__)
+            )
+        self.shares_model = self.policy is self.value
+        self._precision = mixed_precision_dtype(self.cfg.mixed_precision, self.device)
+        self.normalizers: Dict[str, RunningNormalizer] = {}
+        self.value_normalizer = self._make_value_normalizer()
+        self.memory: Optional[RolloutMemory] = None
+        self.final_observations: Optional[FinalObservations] = None
+        self._acted: Optional[ModelOutput] = None
+
+    # ------------------------------------------------------------------ set-up
+
+    def bind_spaces(self, observations: Any, actions: Any, action_bounds: str = "none") -> None:
+        """Learn the spaces and make the observation normalisers."""
+        was_bound = self.observation_layout is not None
+        super().bind_spaces(observations, actions, action_bounds)
+        if not was_bound:
+            self._make_normalizers(observations.specs)
+
+    def _unbind_spaces(self) -> None:
+        super()._unbind_spaces()
+        self._parts = [part for part in self._parts if part.target not in self.normalizers.values()]
+        self.normalizers = {}
+
+    def _make_value_normalizer(self) -> Optional[RunningNormalizer]:
+        cfg = _normalizer_cfg(self.cfg.value_normalizer)
+        if cfg is None:
+            return None
+        normalizer = RunningNormalizer((1,), cfg, self.device)
+        self.register_part("value_normalizer", normalizer, WEIGHTS)
+        return normalizer
+
+    def _make_normalizers(self, specs: Mapping[str, TensorSpec]) -> None:
+        exceptions = self.cfg.observation_normalizer_by_key
+        for name in exceptions:
+            if name not in specs:
+                raise AgentError(
+                    "observation_normalizer_by_key names '{}', which is no observation.{}".format(
+                        name, did_you_mean(name, specs)
+                    )
+                )
+            if exceptions[name] is not False and not specs[name].is_floating:
+                raise AgentError(
+                    "observation_normalizer_by_key['{}']: the observation is {}; only floating-point observations are "
+                    "normalised.".format(name, specs[name].dtype)
+                )
+        for name in self._input_names(specs):
+            cfg = _normalizer_cfg(exceptions.get(name, self.cfg.observation_normalizer))
+            if cfg is not None and specs[name].is_floating:
+                self.normalizers[name] = RunningNormalizer(specs[name].shape, cfg, self.device)
+                self.register_part("observation_normalizer/" + name, self.normalizers[name], WEIGHTS)
+
+    def _input_names(self, specs: Mapping[str, TensorSpec]) -> List[str]:
+        wanted = set(self.policy.input_names(specs)) | set(self.value.input_names(specs))
+        return [name for name in specs if name in wanted]
+
+    def setup(self, env_info: Mapping[str, Any]) -> None:
+        """Learn the spaces; in training the first :meth:`act` then allocates the memory for this many environments."""
+        super().setup(env_info)
+        self._env_info = dict(env_info)
+        self._check_setup(self.cfg.rollouts * int(env_info["num_envs"]))
+
+    def _check_setup(self, rows: int) -> None:
+        """Check the configuration against the number of rows of a rollout."""
+
+    def prepare_training(self) -> None:
+        """Allocate the memory for the environments that :meth:`setup` named; again is no error."""
+        if self.memory is not None:
+            if self.memory.num_envs != self.num_envs:
+                raise AgentError(
+                    "{} trains with {} environments and cannot go on with {}; make a new agent and load this one's "
+                    "checkpoint.".format(type(self).__name__, self.memory.num_envs, self.num_envs)
+                )
+            return
+        info, cfg = self._env_info, self.cfg
+        self._check_value_model()
+        specs: Dict[str, TensorSpec] = info["observation_cfg"]
+        self._names = self._input_names(specs)
+        shapes = {name: (specs[name].shape, getattr(torch, specs[name].dtype)) for name in self._names}
+        self.memory = RolloutMemory(cfg.memory_size or cfg.rollouts, cfg.rollouts, info["num_envs"], self.device)
+        for name, (shape, dtype) in shapes.items():
+            self.memory.create_tensor(_STATE + name, shape, dtype)
+        for name, spec in info["action_cfg"].items():
+            self.memory.create_tensor(_ACTION + name, spec.shape, getattr(torch, spec.dtype))
+        for name, parameter in self._probe_parameters(specs).items():
+            self.memory.create_tensor(_PARAMETER + name, tuple(parameter.shape[1:]), torch.float32)
+        for name in ("rewards", "log_prob") + (("values",) if self.shares_model else ()):
+            self.memory.create_tensor(name, (1,), torch.float32)
+        flags = ("terminated", "truncated") + (("valid",) if info["has_invalid_rows"] else ())
+        for name in flags:
+            self.memory.create_tensor(name, (1,), torch.bool)
+        if info["gives_final_observation"]:
+            self.final_observations = FinalObservations(
+                shapes, cfg.rollouts, info["num_envs"], info["max_episode_length"], self.device
+            )
+            self.register_part("final_observations", self.final_observations, RUN)
+        else:
+            logger.warning(
+                "'{}' hides the last observation of an episode: at time limits the value of the one before it is used.",
+                info["name"],
+            )
+        self.register_part("memory", self.memory, RUN)
+        rows = (cfg.rollouts, info["num_envs"])
+        self._last_states = {name: torch.zeros((rows[1],) + s, dtype=d, device=self.device) for name, (s, d) in shapes.items()}
+        self._normalized = {
+            name: torch.zeros(rows + specs[name].shape, device=self.device) for name in self.normalizers
+        }
+        self._rows = torch.arange(rows[0] * rows[1], device=self.device)
+
+    def _probe_parameters(self, specs: Mapping[str, TensorSpec]) -> TensorDict:
+        """Ask the policy once for the shapes of its parameters, without moving the random streams."""
+        states = {
+            name: torch.zeros((2,) + specs[name].shape, dtype=getattr(torch, specs[name].dtype), device=self.device)
+            for name in self._names
+        }
+        with torch.no_grad():
+            outputs = self.policy.outputs(states)
+            return self.policy.parameters_of(outputs, 2)
+
+    def _check_value_model(self) -> None:
+        specs = self._env_info["observation_cfg"]
+        states = {
+            name: torch.zeros((2,) + specs[name].shape, dtype=getattr(torch, specs[name].dtype), device=self.device)
+            for name in self.value.input_names(specs)
+        }
+        with torch.no_grad():
+            self.value.require_output(self.value.outputs(states), "values", (2, 1))
+
+    # ------------------------------------------------------------------ acting
+
+    def normalize(self, states: TensorDict) -> TensorDict:
+        """Return observations as the models see them; what is not normalised is passed on."""
+        return {
+            name: self.normalizers[name].normalize(value) if name in self.normalizers else value
+            for name, value in states.items()
+        }
+
+    def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
+        """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
+        with torch.inference_mode(), autocast(self.device, self._precision):
+            inputs = self.policy.select_inputs(self.normalize(states))
+            outputs = self.policy.act_deterministic(inputs) if self.is_deterministic else self.policy.act(inputs)
+        if self.is_training:
+            if self.memory is None:
+                self.prepare_training()
+            self._acted = outputs
+        return self.name_actions(outputs["actions"])
+
+    def record_transition(
+        self,
+        states: TensorDict,
+        actions: TensorDict,
+        rewards: torch.Tensor,
+        next_states: TensorDict,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        infos: Dict[str, Any],
+        timestep: int,
+        timesteps: int,
+    ) -> None:
+        """Write one row of the rollout; see :meth:`Agent.record_transition`."""
+        memory, acted = self.memory, self._acted
+        if memory is None or acted is None:
+            raise AgentError("{}.record_transition needs an act() in training mode before it.".format(type(self).__name__))
+        self._acted = None
+        row = {_STATE + name: states[name] for name in self._names}
+        for name, value in actions.items():
+            row[_ACTION + name] = value
+        for name in memory.names:
+            if name.startswith(_PARAMETER):
+                row[name] = acted[name[len(_PARAMETER) :]]
+        row.update(rewards=rewards, terminated=terminated, truncated=truncated, log_prob=acted["log_prob"])
+        if self.shares_model:
+            row["values"] = self.policy.require_output(acted, "values", (memory.num_envs, 1))
+        valid = infos.get("valid")
+        if "valid" in memory.names:
+            row["valid"] = valid if valid is not None else torch.ones_like(terminated)
+        step = memory.cursor
+        memory.write(row)
+        if self.final_observations is not None:
+            self.final_observations.write(step, truncated, {name: next_states[name] for name in self._names})
+        if memory.is_full:
+            for name, stored in self._last_states.items():
+                stored.copy_(next_states[name])
+
+    def on_interruption(self) -> None:
+        """Drop the incomplete rollout: its last row has lost its successor."""
+        self._acted = None
+        if self.memory is not None and not self.memory.is_full:
+            self.memory.start_next()
+            if self.final_observations is not None:
+                self.final_observations.clear()
+
+    def post_interaction(self, timestep: int, timesteps: int) -> None:
+        """Learn when the rollout is complete."""
+        if self.memory is not None and self.memory.is_full:
+            self.update()
+
+    # ------------------------------------------------------------------ learning
+
+    def update(self) -> None:
+        """Learn from the complete rollout, then merge its observations into the statistics and begin another."""
+        assert self.memory is not None
+        rollout = self.memory.rollout()
+        valid = rollout.get("valid")
+        batch = self.prepare_batch(rollout)
+        rows = self._rows if valid is None else self._rows[valid.reshape(-1)]
+        self.learn(batch, rows)
+        flat_valid = None if valid is None else valid.reshape(-1, 1)
+        for name, normalizer in self.normalizers.items():
+            normalizer.update(rollout[_STATE + name].flatten(0, 1), flat_valid)
+        self.memory.start_next()
+        if self.final_observations is not None:
+            self._check_lost()
+            self.final_observations.clear()
+
+    def _check_lost(self) -> None:
+        final = self.final_observations
+        assert final is not None
+        if self.device.type != "cpu":
+            lost = int(final.lost)
+            if lost:
+                logger.info("{} final observations found no slot; their values were approximated. Slots are doubled.", lost)
+                final.make_room()
+
+    def learn(self, batch: Batch, rows: torch.Tensor) -> None:
+        """Change the networks; subclasses write this.
+
+        Args:
+            batch: All rows of the rollout.
+            rows: Indices of the rows that are transitions.
+        """
+        raise NotImplementedError("{} must define learn(self, batch, rows).".format(type(self).__name__))
+
+    def rollout_rewards(self, rewards: torch.Tensor) -> torch.Tensor:
+        """Return the rewards to learn from; override it to add intrinsic or imitation rewards.
+
+        Args:
+            rewards: What the environment gave, ``(rollouts, num_envs, 1)``; not to be changed in place.
+        """
+        scaled = rewards * self.cfg.reward_scale
+        if self.cfg.reward_shaper is None:
+            return scaled
+        shaped = self.cfg.reward_shaper(scaled)
+        if not isinstance(shaped, torch.Tensor) or shaped.shape != rewards.shape:
+            raise AgentError(
+                "reward_shaper returned {}; expected a tensor of shape {}.".format(
+                    tuple(shaped.shape) if isinstance(shaped, torch.Tensor) else type(shaped).__name__,
+                    tuple(rewards.shape),
+                )
+            )
+        return shaped
+
+    def values_of(self, states: TensorDict) -> torch.Tensor:
+        """Return the value function's raw outputs, in normalised units.
+
+        Args:
+            states: Normalised observations, ``(B, *shape)``.
+
+        Returns:
+            ``(B, 1)`` float32.
+        """
+        total = len(next(iter(states.values())))
+        chunks = []
+        with torch.no_grad(), autocast(self.device, self._precision):
+            for start in range(0, total, self.CHUNK_ROWS):
+                inputs = self.value.select_inputs(
+                    {name: value[start : start + self.CHUNK_ROWS] for name, value in states.items()}
+                )
+                outputs = self.value.outputs(inputs) if self.shares_model else self.value.act(inputs)
+                if isinstance(outputs, torch.Tensor):
+                    outputs = {"values": outputs}
+                rows = min(self.CHUNK_ROWS, total - start)
+                chunks.append(self.value.require_output(outputs, "values", (rows, 1)).float())
+        return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+
+    def _in_units(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.value_normalizer is None else self.value_normalizer.denormalize(values)
+
+    def _out_of_units(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.value_normalizer is None else self.value_normalizer.normalize(values)
+
+    @torch.no_grad()
+    def prepare_batch(self, rollout: TensorDict) -> Batch:
+        """Value the rollout, estimate advantages and returns, and flatten time and environments into one axis.
+
+        Args:
+            rollout: ``(rollouts, num_envs, *shape)`` views of the memory.
+        """
+        valid = rollout.get("valid")
+        states = self._normalized_states(rollout)
+        flat = {name: value.flatten(0, 1) for name, value in states.items()}
+        shape = rollout["rewards"].shape
+        predicted = rollout["values"] if self.shares_model else self.values_of(flat).reshape(shape)
+        values = self._in_units(predicted)
+        next_values = self._next_values(values, rollout["truncated"])
+        advantages = generalized_advantage(
+            self.rollout_rewards(rollout["rewards"]),
+            values,
+            next_values,
+            rollout["terminated"],
+            rollout["truncated"],
+            self.cfg.discount_factor,
+            self.cfg.gae_lambda,
+            valid,
+        )
+        returns = advantages + values
+        if self.value_normalizer is not None:
+            self.value_normalizer.update(returns.flatten(0, 1), None if valid is None else valid.flatten(0, 1))
+        self._track_values(values, returns, valid)
+        return Batch(
+            states=flat,
+            actions=_below(_ACTION, rollout),
+            parameters=_below(_PARAMETER, rollout),
+            log_prob=rollout["log_prob"].flatten(0, 1),
+            values=self._out_of_units(values).flatten(0, 1),
+            returns=self._out_of_units(returns).flatten(0, 1),
+            advantages=advantages.flatten(0, 1),
+        )
+
+    def _normalized_states(self, rollout: TensorDict) -> TensorDict:
+        states = {}
+        for name in self._names:
+            states[name] = rollout[_STATE + name]
+            if name in self.normalizers:
+                states[name] = self.normalizers[name].normalize(states[name], out=self._normalized[name])
+        return states
+
+    def _next_values(self, values: torch.Tensor, truncated: torch.Tensor) -> torch.Tensor:
+        """Return V of the true successors, in units of reward.
+
+        Where a time limit cut an episode and its last observation is unknown, V(s_t) stands in for it.
+        """
+        final = self.final_observations
+        last = self._in_units(self.values_of(self.normalize(self._last_states)))
+        next_values = torch.cat([values[1:], last.unsqueeze(0)])
+        next_values = torch.where(truncated, values, next_values)
+        if final is not None and (self.device.type != "cpu" or bool((final.steps >= 0).any())):
+            stored = {name: value.flatten(0, 1) for name, value in final.observations.items()}
+            final_values = self._in_units(self.values_of(self.normalize(stored)))
+            final.fill(next_values, final_values.reshape(final.slots, final.num_envs, 1))
+        return next_values
+
+    def _track_values(self, values: torch.Tensor, returns: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+        chosen = slice(None) if valid is None else valid
+        targets, errors = returns[chosen], (returns - values)[chosen]
+        spread = targets.var(unbiased=False)
+        self.track("value/explained_variance", 1.0 - errors.var(unbiased=False) / spread.clamp(min=1e-12))
+        self.track("value/mean", values[chosen].mean())
+        self.track("value/return_mean", targets.mean())
+
+
+def _normalizer_cfg(option: Union[bool, NormalizerCfg]) -> Optional[NormalizerCfg]:
+    if isinstance(option, NormalizerCfg):
+        return option
+    return NormalizerCfg() if option else None
+
+
+def _below(prefix: str, rollout: TensorDict) -> TensorDict:
+    return {name[len(prefix) :]: value.flatten(0, 1) for name, value in rollout.items() if name.startswith(prefix)}

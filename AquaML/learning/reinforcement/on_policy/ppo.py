@@ -1,0 +1,201 @@
+"""Proximal policy optimisation."""
+
+import math
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import torch
+
+from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, gradient_scaler
+from AquaML.errors import AgentError, ConfigError
+from AquaML.learning.memory.sampling import minibatch_indices
+from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.reinforcement.on_policy.base import Batch, OnPolicyAgent
+from AquaML.learning.reinforcement.on_policy.ppo_cfg import PPOCfg
+from AquaML.learning.reinforcement.schedulers import LearningRateSchedule
+
+__all__ = ["PPO", "PPOCfg"]
+
+
+class PPO(OnPolicyAgent):
+    """Proximal policy optimisation with a clipped ratio (Schulman et al., 2017, arXiv:1707.06347).
+
+    Every ``rollouts`` vector steps the rollout is valued, advantages are estimated, and the networks take
+    ``learning_epochs`` passes over it in random minibatches.
+
+    To change the algorithm, override one of :meth:`policy_loss`, :meth:`value_loss`, :meth:`extra_losses`,
+    :meth:`augment` and :meth:`rollout_rewards`.
+
+    Args:
+        models: ``"policy"``, a distribution, and ``"value"``; the same object under both names is a shared network
+            whose ``compute`` also returns ``"values"``.
+        cfg: The configuration; None: defaults.
+    """
+
+    config_class = PPOCfg
+    cfg: PPOCfg
+
+    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[PPOCfg] = None) -> None:
+        super().__init__(models, cfg)
+        self.optimizer = self._make_optimizer()
+        self.register_part("optimizer", self.optimizer)
+        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.scheduler: Optional[LearningRateSchedule] = None
+        if self.cfg.learning_rate_scheduler is not None:
+            self.scheduler = LearningRateSchedule(
+                self.optimizer, self.cfg.learning_rate_scheduler, self.cfg.learning_rate_scheduler_kwargs
+            )
+            self.register_part("scheduler", self.scheduler)
+        self.scaler = gradient_scaler(enabled=self._precision == torch.float16)
+        self.register_part("scaler", self.scaler)
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        cfg = self.cfg
+        groups: List[Dict[str, Any]] = [{"params": _trainable(self.policy), "lr": cfg.learning_rate, "name": "policy"}]
+        if not self.shares_model:
+            policy_parameters = {id(parameter) for parameter in groups[0]["params"]}
+            own = [item for item in _trainable(self.value) if id(item) not in policy_parameters]
+            rate = cfg.learning_rate if cfg.value_learning_rate is None else cfg.value_learning_rate
+            groups.append({"params": own, "lr": rate, "name": "value"})
+        elif cfg.value_learning_rate is not None:
+            raise ConfigError(
+                "PPOCfg.value_learning_rate is {!r}, but policy and value are one model with one learning rate; leave it "
+                "None or use two models.".format(cfg.value_learning_rate)
+            )
+        if not any(group["params"] for group in groups):
+            raise AgentError("PPO: neither policy nor value has a parameter to learn.")
+        return torch.optim.Adam(
+            [group for group in groups if group["params"]], lr=cfg.learning_rate, **adam_arguments(self.device)
+        )
+
+    def _check_setup(self, rows: int) -> None:
+        if self.cfg.mini_batches > rows:
+            raise ConfigError(
+                "PPOCfg.mini_batches is {}; expected at most rollouts * num_envs = {}.".format(self.cfg.mini_batches, rows)
+            )
+
+    # ------------------------------------------------------------------ the update
+
+    def learn(self, batch: Batch, rows: torch.Tensor) -> None:
+        """Take ``learning_epochs`` passes over the rollout."""
+        cfg = self.cfg
+        if cfg.advantage_normalization == "batch":
+            batch.advantages = _standardized(batch.advantages, batch.advantages.index_select(0, rows))
+        epoch: Dict[str, torch.Tensor] = {}
+        for _ in range(cfg.learning_epochs):
+            parts = [self._step(batch.select(indices)) for indices in minibatch_indices(rows, cfg.mini_batches)]
+            epoch = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+            for name, value in epoch.items():
+                self.track(name, value)
+            if cfg.scheduler_interval == "epoch":
+                self._schedule(epoch)
+            if cfg.kl_threshold is not None and float(epoch["policy/kl"]) > cfg.kl_threshold:
+                break
+        if cfg.scheduler_interval == "update":
+            self._schedule(epoch)
+        for group in self.optimizer.param_groups:
+            self.track("learning_rate/" + group["name"], group["lr"])
+
+    def _step(self, minibatch: Batch) -> Dict[str, torch.Tensor]:
+        """Take one gradient step and return what it measured, still on the device."""
+        cfg = self.cfg
+        if cfg.advantage_normalization == "minibatch":
+            minibatch.advantages = _standardized(minibatch.advantages, minibatch.advantages)
+        minibatch = self.augment(minibatch)
+        with autocast(self.device, self._precision):
+            evaluated, values = self.evaluate(minibatch)
+        losses = {
+            "loss/policy": self.policy_loss(minibatch, evaluated),
+            "loss/value": cfg.value_loss_scale * self.value_loss(minibatch, values),
+            "loss/entropy": -cfg.entropy_loss_scale * evaluated["entropy"].mean(),
+        }
+        losses.update({"loss/" + name: loss for name, loss in self.extra_losses(minibatch, evaluated).items()})
+        total = torch.stack(list(losses.values())).sum()
+        gradient_norm = self._descend(total)
+        measured = {name: loss.detach() for name, loss in losses.items()}
+        measured["loss/total"] = total.detach()
+        measured["gradient/norm"] = gradient_norm
+        measured.update(self._diagnose(minibatch, evaluated))
+        return measured
+
+    def _descend(self, loss: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradient_norm = clip_gradient_norm(self._parameters, self.cfg.grad_norm_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return gradient_norm
+
+    def evaluate(self, minibatch: Batch) -> Tuple[ModelOutput, torch.Tensor]:
+        """Return what the present policy says of the stored actions, and the present values ``(B, 1)``."""
+        actions: Any = minibatch.actions
+        if not self.policy.names_actions:
+            actions = next(iter(actions.values()))
+        evaluated = self.policy.evaluate(self.policy.select_inputs(minibatch.states), actions)
+        outputs = evaluated if self.shares_model else self.value.act(self.value.select_inputs(minibatch.states))
+        values = outputs if isinstance(outputs, torch.Tensor) else outputs["values"]
+        return evaluated, values.float()
+
+    @torch.no_grad()
+    def _diagnose(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
+        parameters = {name: evaluated[name] for name in minibatch.parameters}
+        ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
+        measured = {
+            "policy/kl": self.policy.kl(minibatch.parameters, parameters).mean(),
+            "policy/clip_fraction": ((ratio - 1.0).abs() > self.cfg.ratio_clip).float().mean(),
+            "policy/entropy": evaluated["entropy"].mean(),
+        }
+        stds = [value.exp().mean() for name, value in parameters.items() if name.split("/")[-1] == "log_std"]
+        if stds:
+            measured["policy/std"] = torch.stack(stds).mean()
+        return measured
+
+    def _schedule(self, epoch: Dict[str, torch.Tensor]) -> None:
+        if self.scheduler is not None:
+            self.scheduler.step(epoch["policy/kl"], epoch["loss/total"])
+
+    # ------------------------------------------------------------------ seams
+
+    def policy_loss(self, minibatch: Batch, evaluated: ModelOutput) -> torch.Tensor:
+        """Return the clipped surrogate, negated for descent, shape ``()``.
+
+        Args:
+            minibatch: The rows.
+            evaluated: ``"log_prob"``, ``"entropy"`` and parameters under the present policy.
+        """
+        clip = self.cfg.ratio_clip
+        ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
+        surrogate = ratio * minibatch.advantages
+        clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * minibatch.advantages
+        return -torch.min(surrogate, clipped).mean()
+
+    def value_loss(self, minibatch: Batch, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error of the values, shape ``()``, pessimistic where clipping is on.
+
+        Args:
+            minibatch: The rows.
+            values: Present values, ``(B, 1)``, in the units of ``minibatch.returns``.
+        """
+        error = (values - minibatch.returns).square()
+        clip = self.cfg.value_clip
+        if clip is None:
+            return error.mean()
+        near = minibatch.values + (values - minibatch.values).clamp(-clip, clip)
+        return torch.max(error, (near - minibatch.returns).square()).mean()
+
+    def extra_losses(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
+        """Return further losses by name, each of shape ``()``, to be added and logged; none by default."""
+        return {}
+
+    def augment(self, minibatch: Batch) -> Batch:
+        """Return the rows to learn from, for example with mirrored copies; unchanged by default."""
+        return minibatch
+
+
+def _trainable(model: torch.nn.Module) -> List[torch.nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _standardized(values: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+    # The biased estimator and the floor keep a sample of one row finite.
+    return (values - sample.mean()) / (sample.std(unbiased=False) + math.sqrt(torch.finfo(values.dtype).eps))

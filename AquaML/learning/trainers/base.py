@@ -1,0 +1,300 @@
+"""What all trainers share: components, run folder, checkpoints, figures and status."""
+
+import abc
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from loguru import logger
+
+from AquaML.coordinator.checkpoint_format import Checkpoint
+from AquaML.coordinator.checkpoint_store import CheckpointStore
+from AquaML.coordinator.coordinator import Coordinator, default_coordinator
+from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, CONFIGURATION_FILE, RunFolder
+from AquaML.environment.base import EnvironmentWrapper
+from AquaML.errors import CheckpointNotFoundError, TrainerError
+from AquaML.learning.reinforcement.base import RUN_KIND, Agent
+from AquaML.learning.trainers.episode_statistics import EpisodeStatistics
+from AquaML.learning.trainers.hooks import Hook
+from AquaML.learning.trainers.trainer_cfg import TrainerConfig
+from AquaML.stateful import RUN, Part, has_state, require_keys, unregistered_states
+from AquaML.tracking.csv_sink import CsvSink
+from AquaML.tracking.sink import Sink
+from AquaML.tracking.tensorboard_sink import TensorBoardSink
+from AquaML.tracking.tracker import Tracker
+from AquaML.tracking.wandb_sink import WandbSink
+
+__all__ = ["Trainer", "TrainerConfig"]
+
+
+class Trainer(abc.ABC):
+    """Brings an environment, an agent and a coordinator together.
+
+    Args:
+        env: The wrapped environment.
+        agent: The agent.
+        cfg: The configuration; None: defaults.
+        coordinator: Where the run lives; None: the default one.
+        hooks: The user's own code.
+        evaluation_env: Where evaluations during training play; None: made like ``env`` when needed.
+        sinks: Further sinks for figures.
+
+    Raises:
+        TrainerError: An argument is of the wrong type.
+        ConfigError: A field of the configuration is wrong.
+        DeviceError: The coordinator and the agent name different devices.
+    """
+
+    def __init__(
+        self,
+        env: EnvironmentWrapper,
+        agent: Agent,
+        cfg: Optional[TrainerConfig] = None,
+        coordinator: Optional[Coordinator] = None,
+        hooks: Sequence[Hook] = (),
+        evaluation_env: Optional[EnvironmentWrapper] = None,
+        sinks: Sequence[Sink] = (),
+    ) -> None:
+        _require_type(env, EnvironmentWrapper, "env", "wrap it, for example GymnasiumWrapper(env)")
+        _require_type(agent, Agent, "agent", "subclass AquaML.learning.reinforcement.base.Agent")
+        if cfg is not None:
+            _require_type(cfg, TrainerConfig, "cfg", "use TrainerConfig(...)")
+        for hook in hooks:
+            _require_type(hook, Hook, "hooks", "subclass AquaML.learning.trainers.hooks.Hook")
+        if evaluation_env is not None:
+            _require_type(evaluation_env, EnvironmentWrapper, "evaluation_env", "wrap it")
+        self.cfg = (cfg or TrainerConfig()).take(type(self).__name__)
+        self.env = env
+        self.agent = agent
+        self.coordinator = coordinator or default_coordinator()
+        self.coordinator.require_device(agent.device, type(agent).__name__)
+        self.hooks = list(hooks)
+        self._evaluation_environments = [] if evaluation_env is None else [_Unsaved(evaluation_env)]
+        self.tracker = Tracker(self._choose_sinks() + list(sinks))
+        self.statistics = EpisodeStatistics(env.num_envs, agent.device)
+        self.timestep = 0
+        self.best_return: Optional[float] = None
+        self.best_timestep: Optional[int] = None
+        self.state = "new"
+        self._states: Optional[Dict[str, torch.Tensor]] = None
+        self._stop_reason: Optional[str] = None
+        self._latest: Dict[str, float] = {}
+
+    @abc.abstractmethod
+    def train(self) -> None:
+        """Train the agent."""
+
+    # ------------------------------------------------------------------ status
+
+    def stop(self, reason: str) -> None:
+        """End training after the present step.
+
+        Args:
+            reason: Why, for the log and :meth:`get_status`.
+        """
+        self._stop_reason = reason
+
+    def get_status(self) -> Dict[str, Any]:
+        """Return where the run stands.
+
+        Returns:
+            ``"state"`` (``"new"``, ``"training"``, ``"evaluating"``, ``"finished"``, ``"stopped"``,
+            ``"interrupted"`` or ``"failed"``), ``"stop_reason"``, ``"timestep"``, ``"timesteps"``,
+            ``"environment_steps"``, ``"num_envs"``, ``"device"``, ``"run_folder"``, ``"best_return"``,
+            ``"best_timestep"`` and ``"figures"`` (the newest value of every logged figure).
+        """
+        folder = self.run_folder
+        return {
+            "state": self.state,
+            "stop_reason": self._stop_reason,
+            "timestep": self.timestep,
+            "timesteps": self.cfg.timesteps,
+            "environment_steps": self.statistics.environment_steps,
+            "num_envs": self.env.num_envs,
+            "device": str(self.agent.device),
+            "run_folder": None if folder is None else str(folder),
+            "best_return": self.best_return,
+            "best_timestep": self.best_timestep,
+            "figures": dict(self._latest),
+        }
+
+    @property
+    def run_folder(self) -> Optional[Path]:
+        """The run's folder, once training has begun."""
+        return self._folder.path if self._folder is not None else None
+
+    _folder: Optional[RunFolder] = None
+    _store: Optional[CheckpointStore] = None
+
+    # ------------------------------------------------------------------ parts and checkpoints
+
+    @property
+    def parts(self) -> List[Part]:
+        """The loop's own state, the statistics, and hooks that have a state."""
+        parts = [Part("loop", RUN, self), Part("statistics", RUN, self.statistics)]
+        for index, hook in enumerate(self.hooks):
+            if has_state(hook):
+                parts.append(Part("hook/{}/{}".format(index, type(hook).__name__), RUN, hook))
+        return parts
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return counters, the best return, and the present observations."""
+        states = self._states
+        return {
+            "timestep": self.timestep,
+            "best_return": self.best_return,
+            "best_timestep": self.best_timestep,
+            "states": None if states is None else {name: value.clone() for name, value in states.items()},
+        }
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Check that all entries are there."""
+
+
+        require_keys(state, ("timestep", "best_return", "best_timestep", "states"), "trainer")
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Take over counters, the best return, and the present observations."""
+        self.timestep = state["timestep"]
+        self.best_return, self.best_timestep = state["best_return"], state["best_timestep"]
+        states = state["states"]
+        self._states = None if states is None else {name: v.to(self.agent.device).clone() for name, v in states.items()}
+
+    def _register_components(self) -> None:
+        self.coordinator.components.clear()
+        self.coordinator.register("environment", self.env)
+        self.coordinator.register("agent", self.agent)
+        self.coordinator.register("trainer", self)
+        self.coordinator.register("sinks", self.tracker)
+        missing = unregistered_states(self, self.coordinator.parts())
+        if missing:
+            raise TrainerError(
+                "{0}.{1} has a state but is in no checkpoint; add Part('{1}', 'run', self.{1}) to {0}.parts.".format(
+                    type(self).__name__, missing[0]
+                )
+            )
+
+    def checkpoint(self) -> Checkpoint:
+        """Collect the whole run: what an exact resume needs."""
+        metadata = {
+            "kind": RUN_KIND,
+            "agent": self.agent.metadata(),
+            "trainer": {"class": type(self).__name__, "config": self.cfg.to_dict()},
+            "counters": {"timestep": self.timestep, "environment_steps": self.statistics.environment_steps},
+            "best": {"return": self.best_return, "timestep": self.best_timestep},
+        }
+        return self.coordinator.checkpoint(metadata)
+
+    def save_periodic(self) -> None:
+        """Write a periodic checkpoint."""
+        self._announce(self._require_store().save_periodic(self.timestep, self.checkpoint()))
+
+    def save_last(self) -> None:
+        """Write the last checkpoint."""
+        self._announce(self._require_store().save_last(self.checkpoint()))
+
+    def consider_best(self, score: float) -> None:
+        """Save the agent as the best one if the score is finite and higher than any before."""
+        if score - score == 0.0 and (self.best_return is None or score > self.best_return):
+            self.best_return, self.best_timestep = score, self.timestep
+            self._announce(self._require_store().save_best(self.checkpoint()))
+
+    def _announce(self, path: Path) -> None:
+        for hook in self.hooks:
+            hook.on_checkpoint(self, path)
+
+    def _require_store(self) -> CheckpointStore:
+        if self._store is None:
+            raise TrainerError("There is no run folder yet; training makes it.")
+        return self._store
+
+    # ------------------------------------------------------------------ run folder and resume
+
+    def configuration(self) -> Dict[str, Any]:
+        """Return what is written as the run's configuration."""
+        info = self.env.getEnvInfo()
+        return {
+            "environment": {name: info[name] for name in ("name", "num_envs", "autoreset", "max_episode_length")},
+            "agent": self.agent.metadata(),
+            "trainer": {"class": type(self).__name__, "config": self.cfg.to_dict()},
+        }
+
+    def _open_run(self, folder: RunFolder) -> None:
+        new = folder.path is None
+        self._folder = folder
+        path = self.coordinator.open_folder(folder, self.cfg.keep_checkpoints)
+        self._store = self.coordinator.store
+        if new:
+            folder.describe(self.configuration())
+        self.tracker.open(path, self.configuration())
+
+    def _find_resumed(self) -> Optional[Path]:
+        """Return the checkpoint to go on from, or None to begin anew."""
+        resume = self.cfg.resume
+        if isinstance(resume, str):
+            path = Path(resume)
+            if path.is_dir():
+                return CheckpointStore(path / CHECKPOINT_FOLDER, 1).latest()
+            if not path.is_file():
+                raise CheckpointNotFoundError("TrainerConfig.resume is '{}', which does not exist.".format(resume))
+            if path.resolve().parent.name != CHECKPOINT_FOLDER:
+                raise TrainerError(
+                    "TrainerConfig.resume is '{}', which lies in no run folder; use agent.load() to take over "
+                    "weights.".format(resume)
+                )
+            return path
+        if not resume:
+            return None
+        for folder in self._earlier_runs():
+            try:
+                return CheckpointStore(folder / CHECKPOINT_FOLDER, 1).latest()
+            except CheckpointNotFoundError:
+                continue
+        logger.warning("There is no earlier run of {} on '{}' to resume; a new one begins.", self.agent.algorithm(), self.env.name)
+        return None
+
+    def _earlier_runs(self) -> List[Path]:
+        """Return the folders of earlier runs of this agent and environment, newest first."""
+
+
+        root = Path(self.cfg.run_directory)
+        found = []
+        for folder in root.iterdir() if root.is_dir() else ():
+            file = folder / CONFIGURATION_FILE
+            if not file.is_file():
+                continue
+            try:
+                written = json.loads(file.read_text(encoding="utf-8"))
+                same = (
+                    written["agent"]["algorithm"] == self.agent.algorithm()
+                    and written["environment"]["name"] == self.env.name
+                )
+            except (ValueError, KeyError, TypeError):
+                continue
+            if same:
+                found.append((file.stat().st_mtime_ns, folder))
+        return [folder for _, folder in sorted(found, reverse=True)]
+
+    def _choose_sinks(self) -> List[Sink]:
+        sinks: List[Sink] = [CsvSink()]
+        if self.cfg.tensorboard and importlib.util.find_spec("tensorboard") is not None:
+            sinks.append(TensorBoardSink())
+        if self.cfg.wandb:
+            sinks.append(WandbSink(self.cfg.wandb_project))
+        return sinks
+
+
+class _Unsaved:
+    """Holds something whose state belongs in no checkpoint: an evaluation environment, which is seeded each time."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def _require_type(value: Any, wanted: type, name: str, advice: str) -> None:
+    if not isinstance(value, wanted):
+        raise TrainerError(
+            "{} is a {}; expected a {}: {}.".format(name, type(value).__name__, wanted.__name__, advice)
+        )

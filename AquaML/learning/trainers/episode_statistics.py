@@ -1,0 +1,167 @@
+"""Returns, lengths and other figures of episodes, counted on the device without waiting for it."""
+
+from typing import Any, Dict, Optional
+
+import torch
+
+from AquaML.errors import StateError
+from AquaML.stateful import Stateful, require_keys, tensor_differences
+
+
+class EpisodeStatistics(Stateful):
+    """Sums of running episodes, and figures of those that ended since the last :meth:`read`.
+
+    Args:
+        num_envs: Number of environments.
+        device: Where rewards live.
+    """
+
+    def __init__(self, num_envs: int, device: torch.device) -> None:
+        self.num_envs = num_envs
+        self.device = device
+        self._real = torch.float32 if device.type == "mps" else torch.float64
+        self.environment_steps_known = 0
+        self._tensors = {name: self._zeros() for name in ("return", "length", "window_return", "window_length")}
+        self._tensors["window_count"] = self._zeros()
+        # Since the last time every environment had finished at least one episode:
+        self._tensors.update(best_return=self._zeros(), best_count=self._zeros())
+        self._tensors["lowest"] = self._zeros() + float("inf")
+        self._tensors["highest"] = self._zeros() - float("inf")
+        self._tensors["steps"] = torch.zeros((), dtype=torch.int64, device=device)
+
+    def _zeros(self) -> torch.Tensor:
+        return torch.zeros((self.num_envs, 1), dtype=self._real, device=self.device)
+
+    def update(
+        self,
+        rewards: torch.Tensor,
+        done: torch.Tensor,
+        valid: Optional[torch.Tensor],
+        log: Dict[str, torch.Tensor],
+    ) -> None:
+        """Take notice of a step.
+
+        Args:
+            rewards: ``(num_envs, 1)``.
+            done: ``(num_envs, 1)`` bool, whether an episode ended.
+            valid: ``(num_envs, 1)`` bool, False for rows that count nowhere; None: all count.
+            log: Name to ``(num_envs, 1)``; NaN where absent.
+        """
+        tensors = self._tensors
+        if valid is None:
+            tensors["return"] += rewards
+            tensors["length"] += 1.0
+            self.environment_steps_known += self.num_envs
+        else:
+            tensors["return"] += torch.where(valid, rewards, torch.zeros_like(rewards))
+            tensors["length"] += valid
+            tensors["steps"] += valid.sum()
+        for name, values in log.items():
+            self._add_scalar(name, values, valid)
+        if self.device.type == "cpu" and not bool(done.any()):
+            return
+        self._finish(done)
+
+    def _add_scalar(self, name: str, values: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+        present = ~torch.isnan(values) if valid is None else valid & ~torch.isnan(values)
+        if "info_sum/" + name not in self._tensors:
+            for prefix in ("info_sum/", "info_number/", "window_info/", "window_info_count/"):
+                self._tensors[prefix + name] = self._zeros()
+        self._tensors["info_sum/" + name] += torch.where(present, values, torch.zeros_like(values))
+        self._tensors["info_number/" + name] += present
+
+    def _finish(self, done: torch.Tensor) -> None:
+        tensors, nothing = self._tensors, torch.zeros((), dtype=self._real, device=self.device)
+        returns = torch.where(done, tensors["return"], nothing)
+        tensors["window_return"] += returns
+        tensors["best_return"] += returns
+        tensors["window_length"] += torch.where(done, tensors["length"], nothing)
+        tensors["window_count"] += done
+        tensors["best_count"] += done
+        tensors["lowest"] = torch.where(done, torch.min(tensors["lowest"], returns), tensors["lowest"])
+        tensors["highest"] = torch.where(done, torch.max(tensors["highest"], returns), tensors["highest"])
+        for name in [name[len("info_sum/") :] for name in tensors if name.startswith("info_sum/")]:
+            total, number = tensors["info_sum/" + name], tensors["info_number/" + name]
+            known = done & (number > 0)
+            tensors["window_info/" + name] += torch.where(known, total / number.clamp(min=1.0), nothing)
+            tensors["window_info_count/" + name] += known
+            tensors["info_sum/" + name] = total.masked_fill(done, 0.0)
+            tensors["info_number/" + name] = number.masked_fill(done, 0.0)
+        tensors["return"].masked_fill_(done, 0.0)
+        tensors["length"].masked_fill_(done, 0.0)
+
+    @property
+    def environment_steps(self) -> int:
+        """Number of transitions of all environments so far; rows that only reset are not counted."""
+        return self.environment_steps_known + int(self._tensors["steps"])
+
+    def read(self) -> Dict[str, float]:
+        """Return the figures since the last call and begin anew; one device-to-host transfer.
+
+        Returns:
+            ``"environment_steps"``; if episodes ended, ``"episode/return_mean"``, ``"…_min"``, ``"…_max"``,
+            ``"episode/length_mean"``, ``"episode/count"`` and ``"info/<name>"``; and ``"best_window"``, the mean
+            return since every environment had last finished an episode, once that has happened again.
+        """
+        tensors = self._tensors
+        count = tensors["window_count"].sum()
+        figures = {
+            "episode/count": count,
+            "episode/return_mean": tensors["window_return"].sum() / count,
+            "episode/return_min": tensors["lowest"].min(),
+            "episode/return_max": tensors["highest"].max(),
+            "episode/length_mean": tensors["window_length"].sum() / count,
+            "best_window": tensors["best_return"].sum() / tensors["best_count"].sum(),
+            "window_complete": (tensors["best_count"] > 0).all().to(self._real),
+            "environment_steps": tensors["steps"].to(self._real),
+        }
+        for name in [name[len("window_info/") :] for name in tensors if name.startswith("window_info/")]:
+            figures["info/" + name] = (
+                tensors["window_info/" + name].sum() / tensors["window_info_count/" + name].sum()
+            )
+        numbers = dict(zip(figures, torch.stack(list(figures.values())).tolist()))
+        steps = self.environment_steps_known + int(numbers.pop("environment_steps"))
+        if numbers.pop("window_complete"):
+            self._clear("best_")
+        else:
+            del numbers["best_window"]
+        if numbers["episode/count"]:
+            self._clear("window_")
+            tensors["lowest"].fill_(float("inf"))
+            tensors["highest"].fill_(-float("inf"))
+        else:
+            numbers = {name: value for name, value in numbers.items() if name == "best_window"}
+        known = {name: value for name, value in numbers.items() if value == value}
+        return dict(known, environment_steps=float(steps))
+
+    def _clear(self, prefix: str) -> None:
+        for name, tensor in self._tensors.items():
+            if name.startswith(prefix):
+                tensor.zero_()
+
+    def forget_running(self) -> None:
+        """Drop the sums of running episodes, after the environment was reset from outside."""
+        for name, tensor in self._tensors.items():
+            if name in ("return", "length") or name.startswith("info_"):
+                tensor.zero_()
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return all sums."""
+        return {
+            "environment_steps_known": self.environment_steps_known,
+            "tensors": {name: tensor.clone() for name, tensor in self._tensors.items()},
+        }
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Compare the number of environments."""
+        require_keys(state, ("environment_steps_known", "tensors"), "episode statistics")
+        saved = {name: tensor for name, tensor in state["tensors"].items() if name in self._tensors}
+        fixed = {name: tensor for name, tensor in self._tensors.items() if "info" not in name}
+        lines = tensor_differences(fixed, {name: saved[name] for name in fixed if name in saved})
+        if lines:
+            raise StateError("episode statistics: {}".format("; ".join(lines)))
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Take over all sums."""
+        self.environment_steps_known = state["environment_steps_known"]
+        self._tensors = {name: tensor.to(self.device).clone() for name, tensor in state["tensors"].items()}

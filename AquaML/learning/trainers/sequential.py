@@ -1,0 +1,349 @@
+"""The loop: act, step, record, learn."""
+
+import contextlib
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Dict, Iterator, Optional
+
+import torch
+from loguru import logger
+
+from AquaML.coordinator.run_folder import RunFolder
+from AquaML.environment.base import EnvironmentWrapper
+from AquaML.errors import ConfigError
+from AquaML.learning.trainers.base import Trainer, _Unsaved
+from AquaML.learning.trainers.evaluation import EpisodeSummary, Renderer, evaluate
+from AquaML.learning.trainers.phase_timer import PhaseTimer
+from AquaML.tracking.console import ProgressBar
+from AquaML.tracking.learning_curve import draw_learning_curve
+from AquaML.tracking.system_monitor import SystemMonitor
+
+_LARGEST_EVALUATION = 16
+_LOG_WITHOUT_METRICS = 1000
+_EVALUATION_SEED = 1_000_000
+"""Distance of the evaluation's seed from the training's."""
+
+
+class SequentialTrainer(Trainer):
+    """Trains an agent by a resumable loop with one :meth:`step`.
+
+    Override single pieces: :meth:`begin`, :meth:`step`, :meth:`after_step`, :meth:`log`, :meth:`evaluate_agent`,
+    :meth:`should_stop` and :meth:`end`.
+    """
+
+    # ------------------------------------------------------------------ training
+
+    def train(self) -> None:
+        """Train for ``timesteps`` vector steps, or on from where the run stands.
+
+        Ctrl-C finishes the step under way, saves, and ends the program with exit code 130; a second one ends it at
+        once.
+
+        Raises:
+            AquaMLError: Something is wrong before the first step.
+            SystemExit: The user interrupted the training; the last checkpoint is written.
+        """
+        self.begin()
+        self.state = "training"
+        bar = ProgressBar(self.cfg.timesteps, self.timestep, self.cfg.disable_progressbar)
+        try:
+            with self._interruptible():
+                for hook in self.hooks:
+                    hook.on_train_start(self)
+                while not self.should_stop():
+                    self.step()
+                    self.after_step()
+                    bar.advance(1, self._bar_figures())
+                self.end()
+        except BaseException:
+            self.state = "failed"
+            raise
+        finally:
+            bar.close()
+            self.tracker.close()
+        logger.info("{}", self._closing_line())
+        if self.state == "interrupted":
+            raise SystemExit(128 + signal.SIGINT)
+
+    def begin(self) -> None:
+        """Set up agent and environment, take up or begin the run, and write the run folder."""
+        self._stop_reason = None
+        self._interrupted = False
+        agent, env = self.agent, self.env
+        env.to(agent.device)
+        agent.setup(env.getEnvInfo())
+        agent.prepare_training()
+        agent.set_mode(training=True)
+        self._make_evaluation_environment()
+        self._register_components()
+        folder = self._folder
+        if folder is None:
+            resumed = self._find_resumed()
+            if resumed is not None:
+                self.coordinator.restore(resumed)
+                folder = RunFolder.existing(resumed.parent.parent)
+                logger.info("Resuming '{}' at vector step {}.", folder.path, self.timestep)
+            else:
+                folder = self._new_folder()
+                if self.cfg.seed is not None:
+                    self.coordinator.seed(self.cfg.seed)
+        self._place_environment()
+        self._open_run(folder)
+        self._renderer = Renderer(self.cfg.headless)
+        self._monitor = SystemMonitor(agent.device) if self.cfg.system_monitor else None
+        self._timer = PhaseTimer()
+        self._started = time.monotonic()
+        self._logged_at = (self._started, self.statistics.environment_steps)
+
+    def _new_folder(self) -> RunFolder:
+        name = self.cfg.run_name or RunFolder.default_name(self.agent.algorithm(), self.env.name)
+        return RunFolder(self.cfg.run_directory, name)
+
+    def _place_environment(self) -> None:
+        """Leave the environment where it stands, or reset it if that place is lost."""
+        if self._states is not None and (self.timestep == 0 or self._continues or self.env.restored_exactly):
+            return
+        if self.timestep > 0:
+            logger.warning(
+                "The running episodes could not be taken up; every environment starts a new one, so the resumed run is "
+                "an approximation of the uninterrupted one."
+            )
+            self.agent.on_interruption()
+            self.statistics.forget_running()
+        states, _ = self.env.reset(seed=self.cfg.seed if self.timestep == 0 else None)
+        self._states = {name: value.clone() for name, value in states.items()}
+        self.agent.on_reset(torch.ones((self.env.num_envs, 1), dtype=torch.bool, device=self.agent.device))
+
+    _continues = False
+    _logged_timestep = -1
+
+    def step(self) -> None:
+        """Make one vector step and let the agent learn from it; the run can be saved and resumed after it."""
+        agent, timestep, timesteps = self.agent, self.timestep, self.cfg.timesteps
+        states = self._states
+        assert states is not None
+        with self._timer.phase("inference"):
+            actions = agent.name_actions(agent.act(states, timestep, timesteps))
+        with self._timer.phase("environment"):
+            self._renderer.show(self.env)
+            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        done = terminated | truncated
+        with self._timer.phase("update"):
+            agent.record_transition(
+                states,
+                actions,
+                rewards,
+                true_successors(observations, done, infos["final_obs"]),
+                terminated,
+                truncated,
+                infos,
+                timestep,
+                timesteps,
+            )
+            self.statistics.update(rewards, done, infos["valid"], infos["log"])
+            agent.on_reset(done if infos["valid"] is None else ~infos["valid"])
+            self._states = observations
+            agent.post_interaction(timestep, timesteps)
+        self.timestep += 1
+
+    def after_step(self) -> None:
+        """Call hooks, log, evaluate and save where it is time."""
+        cfg = self.cfg
+        for hook in self.hooks:
+            hook.on_step(self)
+        if self._log_is_due():
+            self.log()
+        if cfg.evaluation_interval and self.timestep % cfg.evaluation_interval == 0:
+            self.evaluate_agent()
+        if cfg.checkpoint_interval and self.timestep % cfg.checkpoint_interval == 0:
+            self.save_periodic()
+
+    def should_stop(self) -> bool:
+        """Return whether training is over."""
+        if self._interrupted:
+            self._stop_reason = "interrupted by the user"
+        elif self.cfg.stop_seconds is not None and time.monotonic() - self._started >= self.cfg.stop_seconds:
+            self._stop_reason = "stop_seconds reached"
+        return self._stop_reason is not None or self.timestep >= self.cfg.timesteps
+
+    def end(self) -> None:
+        """Write the last row, checkpoint and learning curve."""
+        if self._logged_timestep != self.timestep:
+            self.log()
+        if self._interrupted:
+            self.state = "interrupted"
+        else:
+            self.state = "finished" if self._stop_reason is None else "stopped"
+        self._continues = True
+        self.save_last()
+        if self._monitor is not None:
+            self._monitor.close()
+        if self.cfg.learning_curve and self.run_folder is not None:
+            title = "{} on {}".format(self.agent.algorithm(), self.env.name)
+            draw_learning_curve(self.run_folder, title)
+        for hook in self.hooks:
+            hook.on_train_end(self)
+
+    # ------------------------------------------------------------------ figures
+
+    def _log_is_due(self) -> bool:
+        if self.cfg.log_interval is not None:
+            return self.timestep % self.cfg.log_interval == 0
+        return self.agent.has_metrics or self.timestep % _LOG_WITHOUT_METRICS == 0
+
+    def log(self) -> None:
+        """Collect figures since the last row and hand them to the sinks."""
+        self._logged_timestep = self.timestep
+        figures = self.statistics.read()
+        best_window = figures.pop("best_window", None)
+        row = {"timestep": float(self.timestep), **figures, **self.agent.collect_metrics(), **self._speed(figures)}
+        if self._monitor is not None:
+            row.update(self._monitor.sample())
+        self.write_row(row)
+        if best_window is not None and not self.cfg.evaluation_interval:
+            self._judge(best_window)
+
+    def write_row(self, row: Dict[str, float]) -> None:
+        """Hand a row of figures to hooks and sinks."""
+        for hook in self.hooks:
+            hook.on_log(self, row)
+        self._latest.update(row)
+        self.tracker.write(int(row["environment_steps"]), row)
+
+    def _speed(self, figures: Dict[str, float]) -> Dict[str, float]:
+        now = time.monotonic()
+        then, steps = self._logged_at
+        self._logged_at = (now, int(figures["environment_steps"]))
+        speed = (figures["environment_steps"] - steps) / max(now - then, 1e-9)
+        phases = {"time/" + name: seconds for name, seconds in self._timer.read().items()}
+        return dict(phases, **{"time/steps_per_second": speed, "time/total": now - self._started})
+
+    def _judge(self, score: float) -> None:
+        self.consider_best(score)
+        if self.cfg.stop_return is not None and score >= self.cfg.stop_return:
+            self.stop("stop_return reached: {:.2f}".format(score))
+
+    def _bar_figures(self) -> Dict[str, str]:
+        shown = {}
+        for name, label in (("episode/return_mean", "return"), ("evaluation/return_mean", "evaluation")):
+            if name in self._latest:
+                shown[label] = "{:.1f}".format(self._latest[name])
+        if "time/steps_per_second" in self._latest:
+            shown["steps/s"] = "{:.0f}".format(self._latest["time/steps_per_second"])
+        return shown
+
+    def _closing_line(self) -> str:
+        line = "Training {} after {} environment steps".format(self.state, self.statistics.environment_steps)
+        if self._stop_reason is not None:
+            line += " ({})".format(self._stop_reason)
+        if self.best_return is not None:
+            line += ", best return {:.2f}".format(self.best_return)
+        return "{}. Everything is in '{}'.".format(line, self.run_folder)
+
+    # ------------------------------------------------------------------ evaluation
+
+    def eval(self, episodes: Optional[int] = None) -> EpisodeSummary:
+        """Let the agent play on the trainer's environment, without learning or writing anything.
+
+        Args:
+            episodes: Number of episodes, rounded up to the same number in each environment; None: ``timesteps``
+                vector steps are played and the episodes that end within them count.
+
+        Returns:
+            Returns and lengths of the episodes.
+
+        Raises:
+            ConfigError: ``episodes`` is less than 1.
+        """
+        if episodes is not None and (isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1):
+            raise ConfigError("eval(episodes={!r}): expected an integer of at least 1.".format(episodes))
+        agent, env, before = self.agent, self.env, self.state
+        self.state = "evaluating"
+        try:
+            if agent.num_envs is None:
+                agent.setup(env.getEnvInfo())
+            else:
+                agent.bind_spaces(env.observation_layout, env.action_layout, env.action_bounds)
+            # The training's running episodes end here; the next train() begins new ones.
+            self._states, self._continues = None, False
+            summary = evaluate(
+                env,
+                agent,
+                episodes=episodes,
+                timesteps=self.cfg.timesteps if episodes is None else None,
+                deterministic=not self.cfg.stochastic_evaluation,
+                seed=self.cfg.seed,
+                renderer=Renderer(self.cfg.headless),
+            )
+        finally:
+            self.state = before
+        if not summary.episodes:
+            logger.warning(
+                "No episode ended within {} vector steps; raise TrainerConfig.timesteps or call eval(episodes=...).",
+                self.cfg.timesteps,
+            )
+        logger.info("Evaluation on '{}': {}.", env.name, summary)
+        return summary
+
+    def evaluate_agent(self) -> EpisodeSummary:
+        """Evaluate during training, on environments of their own and with the same seed each time."""
+        summary = evaluate(
+            self._evaluation_environments[0].content,
+            self.agent,
+            episodes=self.cfg.evaluation_episodes,
+            deterministic=not self.cfg.stochastic_evaluation,
+            seed=(self.cfg.seed or 0) + _EVALUATION_SEED,
+        )
+        steps = float(self.statistics.environment_steps)
+        self.write_row(dict(summary.figures(), timestep=float(self.timestep), environment_steps=steps))
+        for hook in self.hooks:
+            hook.on_evaluation(self, summary)
+        self._judge(summary.return_mean)
+        return summary
+
+    def _make_evaluation_environment(self) -> None:
+        if self.cfg.evaluation_interval and not self._evaluation_environments:
+            made: EnvironmentWrapper = self.env.spawn(min(self.cfg.evaluation_episodes, _LARGEST_EVALUATION))
+            self._evaluation_environments.append(_Unsaved(made))
+
+    # ------------------------------------------------------------------ interruption
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let the first Ctrl-C end the loop after the present step, and the second end it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_interrupt(number: int, frame: Optional[FrameType]) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+            logger.warning("Interrupted: finishing the step and saving. Press Ctrl-C again to end at once.")
+
+        before: Any = signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def true_successors(
+    observations: Dict[str, torch.Tensor], done: torch.Tensor, final: Optional[Dict[str, torch.Tensor]]
+) -> Dict[str, torch.Tensor]:
+    """Return the states that the step really led to: the final observation where an episode ended.
+
+    Args:
+        observations: What to act on next, ``(N, *shape)``.
+        done: ``(N, 1)`` bool.
+        final: Final observations, valid where ``done``; None: the observations are the successors everywhere.
+    """
+    if final is None:
+        return observations
+    ended = done[:, 0]
+    return {
+        name: torch.where(ended.reshape((-1,) + (1,) * (value.dim() - 1)), final[name], value)
+        for name, value in observations.items()
+    }

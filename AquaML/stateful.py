@@ -1,0 +1,300 @@
+"""One protocol for everything that a resumed run needs, and the list of parts that is saved and restored as a whole.
+
+A value in a state is a tensor, a numpy array, an int of any size, a float, a string, a bool, None, or a list, tuple or
+dict of such values: nothing needs pickle.
+"""
+
+import abc
+import copy
+import dataclasses
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import torch
+
+from AquaML.errors import StateError, did_you_mean
+
+WEIGHTS = "weights"
+"""Role of models and normalisers: what acting needs."""
+TRAINING = "training"
+"""Role of optimisers, schedulers, loss scalers and counters: what learning on needs besides."""
+RUN = "run"
+"""Role of memories, random states, environments and the trainer: what an exact resume needs besides."""
+ROLES = (WEIGHTS, TRAINING, RUN)
+
+
+class Stateful(abc.ABC):
+    """An object whose state can be saved, checked against and restored."""
+
+    @abc.abstractmethod
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the state; the caller does not change it."""
+
+    @abc.abstractmethod
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Check that :meth:`load_state_dict` would succeed, without changing anything.
+
+        Raises:
+            StateError: Says what differs.
+        """
+
+    @abc.abstractmethod
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Take over a state that :meth:`validate_state` accepted."""
+
+
+def require_keys(state: Any, expected: Iterable[str], owner: str) -> None:
+    """Check that a state is a dictionary with exactly the expected keys.
+
+    Raises:
+        StateError: Keys are missing or unknown.
+    """
+    if not isinstance(state, dict):
+        raise StateError("{}: expected a dictionary, got {}.".format(owner, type(state).__name__))
+    wanted = set(expected)
+    missing, unknown = sorted(wanted - set(state)), sorted(set(state) - wanted, key=str)
+    if missing or unknown:
+        raise StateError("{}: missing {}, unknown {}.".format(owner, missing or "nothing", unknown or "nothing"))
+
+
+def tensor_differences(current: Dict[str, Any], saved: Dict[str, Any]) -> List[str]:
+    """Compare two flat dictionaries of tensors by name, shape and type; return one line per difference."""
+    lines = ["{} is missing".format(name) for name in current if name not in saved]
+    lines += ["{} is unknown here".format(name) for name in saved if name not in current]
+    for name, tensor in current.items():
+        other = saved.get(name)
+        if other is None or not isinstance(tensor, torch.Tensor):
+            continue
+        if not isinstance(other, torch.Tensor):
+            lines.append("{} is no tensor".format(name))
+        elif tuple(other.shape) != tuple(tensor.shape) or other.dtype != tensor.dtype:
+            lines.append(
+                "{} is {} {}, expected {} {}".format(
+                    name, other.dtype, tuple(other.shape), tensor.dtype, tuple(tensor.shape)
+                )
+            )
+    return lines
+
+
+class ModuleState(Stateful):
+    """A ``torch.nn.Module`` as a :class:`Stateful`."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.target = module
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the module's parameters and buffers."""
+        return dict(self.target.state_dict())
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Compare names, shapes and types of all parameters and buffers."""
+        require_dictionary(state, type(self.target).__name__)
+        lines = tensor_differences(dict(self.target.state_dict()), state)
+        if lines:
+            raise StateError("{}: {}".format(type(self.target).__name__, "; ".join(lines)))
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Copy parameters and buffers in place."""
+        self.target.load_state_dict(state)
+
+
+class OptimizerState(Stateful):
+    """A ``torch.optim.Optimizer`` as a :class:`Stateful`."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.target = optimizer
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return moments and parameter groups."""
+        return dict(self.target.state_dict())
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Compare the groups, and the shape of every moment with its parameter."""
+        require_keys(state, ("state", "param_groups"), type(self.target).__name__)
+        ours, theirs = self.target.param_groups, state["param_groups"]
+        sizes = [len(group["params"]) for group in ours], [len(group["params"]) for group in theirs]
+        if sizes[0] != sizes[1]:
+            raise StateError(
+                "{}: parameter groups of sizes {}, expected {}".format(type(self.target).__name__, sizes[1], sizes[0])
+            )
+        parameters = [parameter for group in ours for parameter in group["params"]]
+        indices = [index for group in theirs for index in group["params"]]
+        by_index = dict(zip(indices, parameters))
+        for index, moments in state["state"].items():
+            if index not in by_index:
+                raise StateError("{}: moments of an unknown parameter {}".format(type(self.target).__name__, index))
+            for name, moment in moments.items():
+                shape = tuple(by_index[index].shape)
+                if isinstance(moment, torch.Tensor) and moment.dim() > 0 and tuple(moment.shape) != shape:
+                    raise StateError(
+                        "{}: {} of parameter {} has shape {}, expected {}".format(
+                            type(self.target).__name__, name, index, tuple(moment.shape), shape
+                        )
+                    )
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Replace moments and groups."""
+        self.target.load_state_dict(copy.deepcopy(state))
+
+
+class PlainState(Stateful):
+    """Any object with ``state_dict`` and ``load_state_dict``: torch's schedulers, loss scalers, and users' own."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the object's own state."""
+        return copy.deepcopy(self.target.state_dict())
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Let the object check itself if it can, else compare the keys of its state."""
+        check = getattr(self.target, "validate_state", None)
+        if check is not None:
+            check(state)
+        else:
+            require_keys(state, self.target.state_dict().keys(), type(self.target).__name__)
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Hand the state to the object."""
+        self.target.load_state_dict(copy.deepcopy(state))
+
+
+def require_dictionary(state: Any, owner: str) -> None:
+    """Check that a state is a dictionary.
+
+    Raises:
+        StateError: It is not.
+    """
+    if not isinstance(state, dict):
+        raise StateError("{}: expected a dictionary, got {}.".format(owner, type(state).__name__))
+
+
+def as_stateful(target: Any) -> Stateful:
+    """Return ``target`` itself if it is a :class:`Stateful`, else the adapter for its kind.
+
+    Raises:
+        StateError: The object has no ``state_dict`` and ``load_state_dict``.
+    """
+    if isinstance(target, Stateful):
+        return target
+    if isinstance(target, torch.nn.Module):
+        return ModuleState(target)
+    if isinstance(target, torch.optim.Optimizer):
+        return OptimizerState(target)
+    if has_state(target) and callable(getattr(target, "load_state_dict", None)):
+        return PlainState(target)
+    raise StateError("{} has no state_dict and load_state_dict.".format(type(target).__name__))
+
+
+def has_state(value: Any) -> bool:
+    """Return whether a value carries a state of its own."""
+    return not isinstance(value, type) and callable(getattr(value, "state_dict", None))
+
+
+@dataclasses.dataclass
+class Part:
+    """One named piece of saved state."""
+
+    name: str
+    role: str
+    target: Any
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise StateError("Part '{}' has role {!r}; expected one of {}.".format(self.name, self.role, ROLES))
+        self.stateful = as_stateful(self.target)
+
+
+def collect_states(parts: Sequence[Part], roles: Iterable[str] = ROLES) -> Dict[str, Dict[str, Any]]:
+    """Return ``{name: {"role", "class", "state"}}`` of all parts in the given roles."""
+    wanted = set(roles)
+    return {
+        part.name: {"role": part.role, "class": type(part.target).__name__, "state": part.stateful.state_dict()}
+        for part in parts
+        if part.role in wanted
+    }
+
+
+def restore_states(
+    parts: Sequence[Part],
+    saved: Dict[str, Dict[str, Any]],
+    roles: Iterable[str] = ROLES,
+    only: Optional[Sequence[str]] = None,
+) -> None:
+    """Restore all parts in the given roles; everything is validated before anything changes.
+
+    Args:
+        parts: The parts to restore.
+        saved: What :func:`collect_states` returned.
+        roles: The roles that must be present.
+        only: Names to restrict the restoring to.
+
+    Raises:
+        StateError: Lists every difference; nothing has changed.
+    """
+    chosen = _choose(parts, roles, only)
+    problems = []
+    for part in chosen:
+        if part.name not in saved:
+            problems.append("'{}' is missing".format(part.name))
+            continue
+        try:
+            part.stateful.validate_state(saved[part.name]["state"])
+        except StateError as error:
+            problems.append("'{}' does not fit: {}".format(part.name, error))
+    if only is None:
+        names = {part.name for part in chosen}
+        extra = [name for name, entry in saved.items() if entry["role"] in set(roles) and name not in names]
+        problems += ["'{}' is not part of this object".format(name) for name in extra]
+    if problems:
+        raise StateError("; ".join(problems))
+    _load_all_or_nothing([(part, saved[part.name]["state"]) for part in chosen])
+
+
+def _choose(parts: Sequence[Part], roles: Iterable[str], only: Optional[Sequence[str]]) -> List[Part]:
+    if only is None:
+        wanted = set(roles)
+        return [part for part in parts if part.role in wanted]
+    by_name = {part.name: part for part in parts}
+    for name in only:
+        if name not in by_name:
+            raise StateError("There is no part '{}' to load.{}".format(name, did_you_mean(name, by_name)))
+    return [by_name[name] for name in only]
+
+
+def _load_all_or_nothing(pairs: List[Tuple[Part, Dict[str, Any]]]) -> None:
+    before = [(part, copy.deepcopy(part.stateful.state_dict())) for part, _ in pairs]
+    try:
+        for part, state in pairs:
+            part.stateful.load_state_dict(state)
+    except Exception:
+        for part, state in before:
+            part.stateful.load_state_dict(state)
+        raise
+
+
+def unregistered_states(owner: Any, parts: Sequence[Part]) -> List[str]:
+    """Return the names of ``owner``'s attributes that carry state but belong to no part.
+
+    Attributes are looked at directly and one level deep in lists, tuples and dicts. A module inside a registered
+    module counts as registered.
+    """
+    known = set()
+    for part in parts:
+        known.add(id(part.target))
+        if isinstance(part.target, torch.nn.Module):
+            known.update(id(module) for module in part.target.modules())
+    missing = []
+    for name, value in vars(owner).items():
+        for label, item in _items_of(name, value):
+            if has_state(item) and id(item) not in known:
+                missing.append(label)
+    return missing
+
+
+def _items_of(name: str, value: Any) -> List[Tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [("{}[{!r}]".format(name, key), item) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [("{}[{}]".format(name, index), item) for index, item in enumerate(value)]
+    return [(name, value)]
