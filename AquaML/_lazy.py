@@ -23,7 +23,9 @@ def lazy_attributes(package: str, origins: Dict[str, str]) -> Tuple[Callable[[st
 
     def getattr_(name: str) -> Any:
         if name not in origins:
-            raise AttributeError("module '{}' has no attribute '{}'.{}".format(package, name, did_you_mean(name, origins)))
+            raise AttributeError(
+                "module '{}' has no attribute '{}'.{}".format(package, name, did_you_mean(name, origins))
+            )
         value = getattr(importlib.import_module(origins[name]), name)
         setattr(sys.modules[package], name, value)
         return value

@@ -54,6 +54,7 @@ class Config:
     _frozen_by: Optional[str] = None
 
     def __new__(cls: Type[ConfigType], *args: Any, **kwargs: Any) -> ConfigType:
+        """Refuse unknown names before the dataclass does, with a suggestion."""
         for name in kwargs:
             cls._require_known(name)
         return super().__new__(cls)
@@ -291,8 +292,6 @@ def matches_type(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(hint, type) and isinstance(value, hint)
-
-
 
 
 def describe_type(hint: Any) -> str:

@@ -180,7 +180,10 @@ def _encode(value: Any, place: str, blobs: List[np.ndarray]) -> Any:
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value) and _TAG not in value:
             return {key: _encode(item, "{}.{}".format(place, key), blobs) for key, item in value.items()}
-        pairs = [[_encode(key, place, blobs), _encode(item, "{}.{}".format(place, key), blobs)] for key, item in value.items()]
+        pairs = [
+            [_encode(key, place, blobs), _encode(item, "{}.{}".format(place, key), blobs)]
+            for key, item in value.items()
+        ]
         return {_TAG: "dict", "items": pairs}
     raise StateError(
         "{} holds a {}; a checkpoint holds tensors, numpy arrays, numbers, strings, None, lists, tuples and "

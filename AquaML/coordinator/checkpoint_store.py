@@ -41,7 +41,9 @@ class CheckpointStore:
 
     def periodic(self) -> List[Path]:
         """Return the periodic checkpoints, oldest first."""
-        found = [(int(match.group(1)), path) for path in self._files() for match in [_PERIODIC.match(path.name)] if match]
+        found = [
+            (int(match.group(1)), path) for path in self._files() for match in [_PERIODIC.match(path.name)] if match
+        ]
         return [path for _, path in sorted(found)]
 
     def best(self) -> Optional[Path]:

@@ -43,8 +43,8 @@ class Coordinator:
         """
         if self.device_name != AUTO and device != self.device:
             raise DeviceError(
-                "The coordinator's device is '{}', but {} lives on '{}'. Name that device in its configuration, or call "
-                "set_default_coordinator() before models and agents are made.".format(self.device, owner, device)
+                "The coordinator's device is '{}', but {} lives on '{}'. Name that device in its configuration, or "
+                "call set_default_coordinator() before models and agents are made.".format(self.device, owner, device)
             )
 
     def seed(self, seed: int) -> None:

@@ -127,7 +127,12 @@ def git_state(place: Path) -> Any:
 def _git(arguments: List[str], place: Path) -> Optional[str]:
     try:
         result = subprocess.run(
-            ["git"] + arguments, cwd=str(place), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
+            ["git"] + arguments,
+            check=False,
+            cwd=str(place),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -60,9 +60,7 @@ class GymnasiumWrapper(EnvironmentWrapper):
         self._seed = seed
         self._finite_horizon = finite_horizon
         self.action_bounds = action_bounds
-        self._arguments = dict(
-            kwargs, render_mode=None, action_bounds=action_bounds, finite_horizon=finite_horizon
-        )
+        self._arguments = dict(kwargs, render_mode=None, action_bounds=action_bounds, finite_horizon=finite_horizon)
         self._closed = False
         if isinstance(env, gymnasium.vector.VectorEnv):
             self._adopt_vector(env, num_envs, render_mode, autoreset, gives_final_observation, kwargs)
@@ -87,7 +85,9 @@ class GymnasiumWrapper(EnvironmentWrapper):
                 "it is made.".format(list(kwargs) or "further keywords")
             )
         self._factory: Optional[Callable[[], gymnasium.Env]] = None
-        transform = self._describe(env.single_observation_space, env.single_action_space, getattr(env, "spec", None), env)
+        transform = self._describe(
+            env.single_observation_space, env.single_action_space, getattr(env, "spec", None), env
+        )
         self._backend: Union[SyncVector, VectorAdapter] = VectorAdapter(
             env, self.observation_layout, transform, autoreset, final
         )
@@ -218,9 +218,7 @@ def _factory_of(env: Any, render_mode: Optional[str], kwargs: Dict[str, Any]) ->
 
 def _checked(environment: Any) -> gymnasium.Env:
     if not isinstance(environment, gymnasium.Env):
-        raise EnvironmentContractError(
-            "The function returned {!r}; expected a gymnasium.Env.".format(environment)
-        )
+        raise EnvironmentContractError("The function returned {!r}; expected a gymnasium.Env.".format(environment))
     return environment
 
 

@@ -63,6 +63,8 @@ class TensorSpec:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TensorSpec) and self.to_dict() == other.to_dict()
 
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def size(self) -> int:
         """Number of entries of one sample."""
@@ -237,7 +239,9 @@ def _flatten(structure: Structure, value: Any, leaves: Dict[str, np.ndarray]) ->
         return
     is_dict = structure["kind"] == "Dict"
     if is_dict and not isinstance(value, Mapping):
-        raise EnvironmentContractError("Expected a dict with keys {}, got {!r}.".format(list(structure["items"]), value))
+        raise EnvironmentContractError(
+            "Expected a dict with keys {}, got {!r}.".format(list(structure["items"]), value)
+        )
     if len(value) != len(structure["items"]):
         given = list(value) if is_dict else "{} parts".format(len(value))
         raise EnvironmentContractError("Expected {}, got {}.".format(list(structure["items"]), given))

@@ -44,9 +44,7 @@ class StepBuffer:
 
     def publish(self, prefix: str) -> Dict[str, torch.Tensor]:
         """Return the tensors below ``prefix`` by leaf name, current on the device."""
-        return {
-            name[len(prefix) :]: self.tensor(name) for name in self._host if name.startswith(prefix)
-        }
+        return {name[len(prefix) :]: self.tensor(name) for name in self._host if name.startswith(prefix)}
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return one tensor, current on the device."""

@@ -91,7 +91,9 @@ class SyncVector:
             for name, value in self._layout.flatten(observation).items():
                 store_leaf(self._layout.specs[name], value, target[name][index])
         except EnvironmentContractError as error:
-            raise EnvironmentContractError("Environment {} broke its observation space: {}".format(index, error)) from error
+            raise EnvironmentContractError(
+                "Environment {} broke its observation space: {}".format(index, error)
+            ) from error
 
     def _forget_old_actions(self) -> None:
         oldest = min(episode["step"] for episode in self._episodes)

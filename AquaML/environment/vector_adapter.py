@@ -113,7 +113,9 @@ class VectorAdapter:
                 raise EnvironmentContractError(
                     "Environment {} ended and was reset in the same step, but info['final_obs'] does not hold its last "
                     "observation. If the simulator cannot give it, say GymnasiumWrapper(..., "
-                    "gives_final_observation=False); if it resets on the next step, autoreset='next_step'.".format(index)
+                    "gives_final_observation=False); if it resets on the next step, autoreset='next_step'.".format(
+                        index
+                    )
                 )
             for name, value in self._layout.flatten(row).items():
                 store_leaf(self._layout.specs[name], value, out.final[name][index])
@@ -139,7 +141,7 @@ class VectorAdapter:
 
     def get_state(self) -> None:
         """Return None: the state of a foreign vector environment is out of reach."""
-        return None
+        return
 
     def set_state(self, state: Dict[str, Any], out: StepBuffer) -> bool:
         """Return False: there is nothing to restore."""

@@ -22,7 +22,9 @@ class ProgressBar:
     def __init__(self, total: int, initial: int, disable: bool) -> None:
         if not disable:
             keep_log_above_bars()
-        self._bar: Any = tqdm(total=total, initial=initial, disable=disable, unit="step", dynamic_ncols=True, leave=True)
+        self._bar: Any = tqdm(
+            total=total, initial=initial, disable=disable, unit="step", dynamic_ncols=True, leave=True
+        )
         self.shown = not disable
 
     def advance(self, steps: int, figures: Dict[str, str]) -> None:

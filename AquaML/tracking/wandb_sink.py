@@ -34,7 +34,12 @@ class WandbSink(Sink):
         except ImportError as error:
             raise MissingDependencyError("TrainerConfig.wandb needs: pip install wandb") from error
         self._run = wandb.init(
-            project=self.project, name=folder.name, id=folder.name, dir=str(folder), config=configuration, resume="allow"
+            project=self.project,
+            name=folder.name,
+            id=folder.name,
+            dir=str(folder),
+            config=configuration,
+            resume="allow",
         )
 
     def write(self, step: int, row: Dict[str, float]) -> None:

@@ -37,9 +37,7 @@ class Model(nn.Module):
     def __init__(self, model_cfg: ModelCfg) -> None:
         super().__init__()
         if not isinstance(model_cfg, ModelCfg):
-            raise ModelError(
-                "{} expects a ModelCfg, got {!r}.".format(type(self).__name__, type(model_cfg).__name__)
-            )
+            raise ModelError("{} expects a ModelCfg, got {!r}.".format(type(self).__name__, type(model_cfg).__name__))
         self.model_cfg = model_cfg.take(type(self).__name__)
         if model_cfg.device != AUTO:
             resolve_device(model_cfg.device)
@@ -90,7 +88,9 @@ class Model(nn.Module):
             if not self.model_cfg.concat_dict:
                 raise ModelError(
                     "{} expects a dict of tensors with the keys {}, got a tensor. Pass {{'state': tensor}}, or set "
-                    "ModelCfg.concat_dict.".format(type(self).__name__, self.model_cfg.inputs_name or "of the observations")
+                    "ModelCfg.concat_dict.".format(
+                        type(self).__name__, self.model_cfg.inputs_name or "of the observations"
+                    )
                 )
             return data_dict
         names = self.input_names(data_dict)
@@ -113,8 +113,8 @@ class Model(nn.Module):
             return torch.cat(parts, dim=1).float()
         if spec is None and values.dtype == torch.int64:
             raise ModelError(
-                "{} cannot one-hot '{}' before it knows the space: call model.bind(env.getEnvInfo()['observation_cfg']) "
-                "or give the model to an agent first.".format(type(self).__name__, name)
+                "{} cannot one-hot '{}' before it knows the space: call model.bind(env.getEnvInfo()['observation_cfg'])"
+                " or give the model to an agent first.".format(type(self).__name__, name)
             )
         flat = values.reshape(len(values), -1).float()
         return flat / 255.0 if values.dtype == torch.uint8 else flat
@@ -126,7 +126,9 @@ class Model(nn.Module):
             ModelError: The model does not know the observation space yet.
         """
         if self._specs is None:
-            raise ModelError("{} does not know the observation space yet; call bind() first.".format(type(self).__name__))
+            raise ModelError(
+                "{} does not know the observation space yet; call bind() first.".format(type(self).__name__)
+            )
         return sum(self._specs[name].one_hot_size for name in self.input_names(self._specs))
 
     def compute(self, data_dict: Any) -> Any:
@@ -207,7 +209,9 @@ class Model(nn.Module):
 
 def shape_text(shape: Tuple[Optional[int], ...]) -> str:
     """Return a shape for messages; the first unknown size is called B."""
-    names = ["B" if index == 0 and size is None else "any" if size is None else str(size) for index, size in enumerate(shape)]
+    names = [
+        "B" if index == 0 and size is None else "any" if size is None else str(size) for index, size in enumerate(shape)
+    ]
     return "({})".format(", ".join(names) + ("," if len(names) == 1 else ""))
 
 

@@ -52,7 +52,11 @@ def default_models(
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
     names = policy_inputs or [name for name in observations if name != PRIVILEGED_NAME] or list(observations)
-    options = {"hidden_sizes": tuple(hidden_sizes), "activation": activation, "initial_log_std": initial_log_std}
+    options: Dict[str, Any] = {
+        "hidden_sizes": tuple(hidden_sizes),
+        "activation": activation,
+        "initial_log_std": initial_log_std,
+    }
     if shared:
         if len(actions) > 1:
             raise ModelError("default_models(shared=True) is for one action; there are {}.".format(list(actions)))
@@ -60,9 +64,14 @@ def default_models(
             raise ModelError("default_models(shared=True) has one trunk: policy_inputs and value_inputs must be equal.")
         model = _policy(next(iter(actions.values())), names, observations, with_values=True, **options)
         return {"policy": model, "value": model}
-    policies = {name: _policy(spec, names, observations, with_values=False, **options) for name, spec in actions.items()}
+    policies = {
+        name: _policy(spec, names, observations, with_values=False, **options) for name, spec in actions.items()
+    }
     policy = next(iter(policies.values())) if len(policies) == 1 else CompositeModel(policies)
-    return {"policy": policy, "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation)}
+    return {
+        "policy": policy,
+        "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation),
+    }
 
 
 def _policy(

@@ -36,7 +36,9 @@ class GaussianModel(StochasticModel):
         super().__init__(model_cfg)
         if not min_log_std < max_log_std:
             raise ModelError(
-                "min_log_std is {} and max_log_std is {}; expected the first to be less.".format(min_log_std, max_log_std)
+                "min_log_std is {} and max_log_std is {}; expected the first to be less.".format(
+                    min_log_std, max_log_std
+                )
             )
         self.min_log_std = float(min_log_std)
         self.max_log_std = float(max_log_std)
@@ -47,8 +49,8 @@ class GaussianModel(StochasticModel):
         spec = next(iter(specs.values()))
         if len(specs) != 1 or spec.kind != BOX:
             raise ModelError(
-                "{} is a Gaussian policy for one Box action, but the actions are {}. Use CategoricalModel for Discrete, "
-                "MultiCategoricalModel for MultiDiscrete, CompositeModel for several actions.".format(
+                "{} is a Gaussian policy for one Box action, but the actions are {}. Use CategoricalModel for "
+                "Discrete, MultiCategoricalModel for MultiDiscrete, CompositeModel for several actions.".format(
                     type(self).__name__, {name: spec.kind for name, spec in specs.items()}
                 )
             )

@@ -17,8 +17,8 @@ class ModelCfg(Config):
     """Observation keys that the model sees, in this order; None: all of them."""
 
     concat_dict: bool = option(False)
-    """True: ``compute`` gets one float tensor ``(B, features)`` instead of a dictionary: categories one-hot, bytes scaled
-    to 0 … 1, everything flattened."""
+    """True: ``compute`` gets one float tensor ``(B, features)`` instead of a dictionary: categories one-hot, bytes
+    scaled to 0 … 1, everything flattened."""
 
     def check_relations(self) -> None:
         """Names must be given once each."""

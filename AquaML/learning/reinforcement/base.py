@@ -67,9 +67,7 @@ class Agent(abc.ABC):
         self.models: Dict[str, Any] = self._checked_models(models)
         if cfg is not None and not isinstance(cfg, self.config_class):
             raise AgentError(
-                "{} expects a {}, got {!r}.".format(
-                    type(self).__name__, self.config_class.__name__, type(cfg).__name__
-                )
+                "{} expects a {}, got {!r}.".format(type(self).__name__, self.config_class.__name__, type(cfg).__name__)
             )
         self.cfg = (cfg if cfg is not None else self.config_class()).take(type(self).__name__)
         self.device = self._choose_device()
@@ -390,7 +388,7 @@ class Agent(abc.ABC):
         """
         if not safe_load_available():
             raise CheckpointError(
-                "torch {} cannot read foreign files without running code hidden in them; use torch 1.13 or newer.".format(
+                "torch {} cannot read foreign files without running code hidden in them; use 1.13 or newer.".format(
                     torch.__version__
                 )
             )
@@ -462,18 +460,25 @@ class Agent(abc.ABC):
         given = {} if models is None else models
         if not isinstance(given, Mapping):
             raise AgentError(
-                "{} expects models as a dict like {{'policy': model}}, got {}.".format(type(self).__name__, type(given).__name__)
+                "{} expects models as a dict like {{'policy': model}}, got {}.".format(
+                    type(self).__name__, type(given).__name__
+                )
             )
         for role, model in given.items():
             if not isinstance(model, torch.nn.Module):
                 raise AgentError(
-                    "{}: models['{}'] is {!r}; expected a Model.".format(type(self).__name__, role, type(model).__name__)
+                    "{}: models['{}'] is {!r}; expected a Model.".format(
+                        type(self).__name__, role, type(model).__name__
+                    )
                 )
         missing = [role for role in self.required_models if role not in given]
         if missing:
             raise AgentError(
                 "{} needs the models {}; {} is missing, given are {}.".format(
-                    type(self).__name__, join_names(self.required_models), join_names(missing), join_names(given) or "none"
+                    type(self).__name__,
+                    join_names(self.required_models),
+                    join_names(missing),
+                    join_names(given) or "none",
                 )
             )
         return dict(given)
@@ -486,7 +491,9 @@ def _agent_entries(checkpoint: Checkpoint, where: str) -> Any:
         return checkpoint.metadata, checkpoint.parts
     if kind == RUN_KIND:
         parts = {
-            name[len(AGENT_PREFIX) :]: entry for name, entry in checkpoint.parts.items() if name.startswith(AGENT_PREFIX)
+            name[len(AGENT_PREFIX) :]: entry
+            for name, entry in checkpoint.parts.items()
+            if name.startswith(AGENT_PREFIX)
         }
         return checkpoint.metadata["agent"], parts
     raise CheckpointMismatchError("{} holds a {!r}, no agent.".format(where, kind))

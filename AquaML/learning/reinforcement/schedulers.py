@@ -45,7 +45,9 @@ class KLAdaptiveLR:
             ("max_lr", max_lr, min_lr),
         ):
             if not value > bound:
-                raise ConfigError("KLAdaptiveLR.{} is {!r}; expected a value greater than {}.".format(name, value, bound))
+                raise ConfigError(
+                    "KLAdaptiveLR.{} is {!r}; expected a value greater than {}.".format(name, value, bound)
+                )
         self.optimizer = optimizer
         self.kl_threshold = kl_threshold
         self.kl_factor = kl_factor

@@ -151,8 +151,6 @@ class Trainer(abc.ABC):
 
     def validate_state(self, state: Dict[str, Any]) -> None:
         """Check that all entries are there."""
-
-
         require_keys(state, ("timestep", "best_return", "best_timestep", "states"), "trainer")
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
@@ -252,13 +250,13 @@ class Trainer(abc.ABC):
                 return CheckpointStore(folder / CHECKPOINT_FOLDER, 1).latest()
             except CheckpointNotFoundError:
                 continue
-        logger.warning("There is no earlier run of {} on '{}' to resume; a new one begins.", self.agent.algorithm(), self.env.name)
+        logger.warning(
+            "There is no earlier run of {} on '{}' to resume; a new one begins.", self.agent.algorithm(), self.env.name
+        )
         return None
 
     def _earlier_runs(self) -> List[Path]:
         """Return the folders of earlier runs of this agent and environment, newest first."""
-
-
         root = Path(self.cfg.run_directory)
         found = []
         for folder in root.iterdir() if root.is_dir() else ():
@@ -295,6 +293,4 @@ class _Unsaved:
 
 def _require_type(value: Any, wanted: type, name: str, advice: str) -> None:
     if not isinstance(value, wanted):
-        raise TrainerError(
-            "{} is a {}; expected a {}: {}.".format(name, type(value).__name__, wanted.__name__, advice)
-        )
+        raise TrainerError("{} is a {}; expected a {}: {}.".format(name, type(value).__name__, wanted.__name__, advice))

@@ -116,9 +116,7 @@ class EpisodeStatistics(Stateful):
             "environment_steps": tensors["steps"].to(self._real),
         }
         for name in [name[len("window_info/") :] for name in tensors if name.startswith("window_info/")]:
-            figures["info/" + name] = (
-                tensors["window_info/" + name].sum() / tensors["window_info_count/" + name].sum()
-            )
+            figures["info/" + name] = tensors["window_info/" + name].sum() / tensors["window_info_count/" + name].sum()
         numbers = dict(zip(figures, torch.stack(list(figures.values())).tolist()))
         steps = self.environment_steps_known + int(numbers.pop("environment_steps"))
         if numbers.pop("window_complete"):

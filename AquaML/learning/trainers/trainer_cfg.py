@@ -16,8 +16,8 @@ class TrainerConfig(Config):
     ``eval()`` unless that is given a number of episodes."""
 
     seed: Optional[int] = option(None, at_least=0, at_most=2**32 - 1)
-    """Seed of environments and exploration; weights are drawn before, so call ``AquaML.seed_everything`` for them. None:
-    the streams go on as they are."""
+    """Seed of environments and exploration; weights are drawn before, so call ``AquaML.seed_everything`` for them.
+    None: the streams go on as they are."""
 
     headless: bool = option(True)
     """False: every step is rendered."""
@@ -44,7 +44,7 @@ class TrainerConfig(Config):
     """Vector steps between rows of figures; None: a row after every update of the agent."""
 
     stop_return: Optional[float] = option(None)
-    """Mean episode return at which training ends: that of the evaluations if there are any, else of training episodes."""
+    """Mean episode return at which training ends: that of evaluations if there are any, else of training episodes."""
 
     stop_seconds: Optional[float] = option(None, above=0.0)
     """Wall time after which ``train()`` ends, in seconds; the step under way is finished."""
@@ -56,8 +56,8 @@ class TrainerConfig(Config):
     """Name of the run folder; None: ``<time>_<agent>_<environment>``."""
 
     resume: Union[bool, str] = option(False)
-    """True: go on with the newest run of this agent and environment in ``run_directory``, or begin one if there is none.
-    A path: go on with that run folder or checkpoint file of a run."""
+    """True: go on with the newest run of this agent and environment in ``run_directory``, or begin one if there is
+    none. A path: go on with that run folder or checkpoint file of a run."""
 
     learning_curve: bool = option(True)
     """Whether a picture of the learning curve is drawn at the end."""

@@ -182,7 +182,9 @@ class OnPolicyAgent(Agent):
             )
         self.register_part("memory", self.memory, RUN)
         rows = (cfg.rollouts, info["num_envs"])
-        self._last_states = {name: torch.zeros((rows[1],) + s, dtype=d, device=self.device) for name, (s, d) in shapes.items()}
+        self._last_states = {
+            name: torch.zeros((rows[1],) + s, dtype=d, device=self.device) for name, (s, d) in shapes.items()
+        }
         self._normalized = {
             name: torch.zeros(rows + specs[name].shape, device=self.device) for name in self.normalizers
         }
@@ -242,7 +244,9 @@ class OnPolicyAgent(Agent):
         """Write one row of the rollout; see :meth:`Agent.record_transition`."""
         memory, acted = self.memory, self._acted
         if memory is None or acted is None:
-            raise AgentError("{}.record_transition needs an act() in training mode before it.".format(type(self).__name__))
+            raise AgentError(
+                "{}.record_transition needs an act() in training mode before it.".format(type(self).__name__)
+            )
         self._acted = None
         row = {_STATE + name: states[name] for name in self._names}
         for name, value in actions.items():
@@ -301,7 +305,9 @@ class OnPolicyAgent(Agent):
         if self.device.type != "cpu":
             lost = int(final.lost)
             if lost:
-                logger.info("{} final observations found no slot; their values were approximated. Slots are doubled.", lost)
+                logger.info(
+                    "{} final observations found no slot; their values were approximated. Slots are doubled.", lost
+                )
                 final.make_room()
 
     def learn(self, batch: Batch, rows: torch.Tensor) -> None:

@@ -29,7 +29,7 @@ class OnPolicyCfg(AgentCfg):
     """Factor on rewards before learning; logged returns stay as they are. Not 0."""
 
     reward_shaper: Optional[Callable[..., Any]] = option(None)
-    """Function of a rollout's rewards ``(rollouts, num_envs, 1)`` that returns new ones of that shape, after scaling."""
+    """Function of a rollout's scaled rewards ``(rollouts, num_envs, 1)`` that returns new ones of that shape."""
 
     observation_normalizer: Union[bool, NormalizerCfg] = option(True)
     """How floating-point observations are normalised; True: with defaults, False: not at all."""

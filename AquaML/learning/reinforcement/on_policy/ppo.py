@@ -58,8 +58,8 @@ class PPO(OnPolicyAgent):
             groups.append({"params": own, "lr": rate, "name": "value"})
         elif cfg.value_learning_rate is not None:
             raise ConfigError(
-                "PPOCfg.value_learning_rate is {!r}, but policy and value are one model with one learning rate; leave it "
-                "None or use two models.".format(cfg.value_learning_rate)
+                "PPOCfg.value_learning_rate is {!r}, but policy and value are one model with one learning rate; leave "
+                "it None or use two models.".format(cfg.value_learning_rate)
             )
         if not any(group["params"] for group in groups):
             raise AgentError("PPO: neither policy nor value has a parameter to learn.")
@@ -70,7 +70,9 @@ class PPO(OnPolicyAgent):
     def _check_setup(self, rows: int) -> None:
         if self.cfg.mini_batches > rows:
             raise ConfigError(
-                "PPOCfg.mini_batches is {}; expected at most rollouts * num_envs = {}.".format(self.cfg.mini_batches, rows)
+                "PPOCfg.mini_batches is {}; expected at most rollouts * num_envs = {}.".format(
+                    self.cfg.mini_batches, rows
+                )
             )
 
     # ------------------------------------------------------------------ the update

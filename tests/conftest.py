@@ -1,0 +1,32 @@
+"""What all tests share: no test leaves anything in the working directory or in the process."""
+
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+import torch
+from loguru import logger
+
+from AquaML.coordinator.coordinator import set_default_coordinator
+
+
+@pytest.fixture(autouse=True)
+def clean_process(tmp_path: Path, monkeypatch: Any) -> Iterator[None]:
+    """Run every test in a folder of its own, with a fixed seed and a new default coordinator."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    torch.manual_seed(0)
+    set_default_coordinator(None)
+    yield
+    set_default_coordinator(None)
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list]:
+    """Collect the messages that loguru gets, as ``"LEVEL message"``."""
+    lines: list = []
+    handler = logger.add(
+        lambda message: lines.append(str(message).rstrip("\n")), format="{level} {message}", level="DEBUG"
+    )
+    yield lines
+    logger.remove(handler)
