@@ -1,0 +1,65 @@
+"""Small agents and comparisons that the trainer's tests share."""
+
+from typing import Any, Dict, List
+
+import torch
+
+import AquaML
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.base import Agent
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.trainers.hooks import Hook
+from AquaML.learning.trainers.sequential import SequentialTrainer
+from AquaML.learning.trainers.trainer_cfg import TrainerConfig
+from AquaML.stateful import collect_states
+
+
+def make_trainer(
+    env_id: str = "Pendulum-v1", num_envs: int = 3, agent: Dict[str, Any] = None, shared: bool = False, **trainer: Any
+) -> SequentialTrainer:
+    """A seeded PPO on a Gymnasium environment, quiet and small."""
+    AquaML.seed_everything(1)
+    env = GymnasiumWrapper(env_id, num_envs=num_envs)
+    models = default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared)
+    options = dict(rollouts=16, learning_epochs=2, mini_batches=2, device="cpu")
+    options.update(agent or {})
+    settings = dict(timesteps=64, seed=5, disable_progressbar=True, tensorboard=False, checkpoint_interval=0)
+    hooks = trainer.pop("hooks", ())
+    evaluation_env = trainer.pop("evaluation_env", None)
+    settings.update(trainer)
+    return SequentialTrainer(
+        env, PPO(models, PPOCfg(**options)), TrainerConfig(**settings), hooks=hooks, evaluation_env=evaluation_env
+    )
+
+
+def differences(first: Any, second: Any, place: str = "") -> List[str]:
+    """Return where two states differ, bit for bit."""
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and first.dtype == second.dtype and torch.equal(first, second)
+        return [] if same else [place]
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [place + ".keys"]
+        return [line for key in first for line in differences(first[key], second[key], "{}.{}".format(place, key))]
+    if isinstance(first, (list, tuple)):
+        if len(first) != len(second):
+            return [place + ".len"]
+        return [line for i, item in enumerate(first) for line in differences(item, second[i], "{}[{}]".format(place, i))]
+    return [] if first == second else [place]
+
+
+def agent_state(agent: Agent) -> Dict[str, Any]:
+    """Every part of an agent."""
+    return collect_states(agent.parts)
+
+
+class StopAt(Hook):
+    """Ends training after a number of vector steps."""
+
+    def __init__(self, timestep: int) -> None:
+        self.timestep = timestep
+
+    def on_step(self, trainer: Any) -> None:
+        if trainer.timestep == self.timestep:
+            trainer.stop("asked to")
