@@ -64,7 +64,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         learning_epochs=8,
         mini_batches=8,
         learning_rate=1e-3,
-        discount_factor=0.95,
+        discount_factor=0.9,
         learning_rate_scheduler="LinearLR",
         learning_rate_scheduler_kwargs={
             "start_factor": 1.0,
