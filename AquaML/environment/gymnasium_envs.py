@@ -1,6 +1,6 @@
 """Gymnasium environments: an id, a made environment, or a vector environment."""
 
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import gymnasium
 import numpy as np
@@ -10,11 +10,11 @@ import gymnasium.vector  # noqa: F401  isort: skip
 
 from AquaML.compat import require_numpy_bridge
 from AquaML.environment.base import EnvironmentWrapper, StepResult, TensorDict
-from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, layout_of
-from AquaML.environment.step_buffers import StepBuffers
-from AquaML.environment.sync_vector import SyncVector
+from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, first_row, layout_of
+from AquaML.environment.step_buffers import StepBuffer, StepBuffers
+from AquaML.environment.sync_vector import SyncVector, warn_not_shown
 from AquaML.environment.vector_adapter import VectorAdapter
-from AquaML.errors import EnvironmentContractError
+from AquaML.errors import EnvironmentContractError, MissingDependencyError, did_you_mean
 
 import torch  # isort: skip
 
@@ -27,7 +27,8 @@ class GymnasiumWrapper(EnvironmentWrapper):
             ``gymnasium.vector.VectorEnv``.
         num_envs: How many to make of an id or function.
         seed: Seed of the first reset when the caller of :meth:`reset` gives none; environment *i* gets ``seed + i``.
-        render_mode: Handed to ``gymnasium.make``, for example ``"human"`` or ``"rgb_array"``.
+        render_mode: Handed to ``gymnasium.make`` for the first environment, for example ``"human"`` or ``"rgb_array"``
+            (ids only). Where no window can be opened, this is said once and the environment runs without.
         action_bounds: ``"clip"`` cuts Box actions to their bounds, ``"rescale"`` maps -1 … 1 to them, ``"none"``
             passes them on. The agent's tensors are never changed.
         finite_horizon: True if the time limit is part of the task: reaching it then counts as termination.
@@ -39,6 +40,7 @@ class GymnasiumWrapper(EnvironmentWrapper):
     Raises:
         EnvironmentContractError: The arguments do not fit together.
         SpaceError: A space is of an unsupported kind.
+        MissingDependencyError: The environment needs a package that is not installed.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class GymnasiumWrapper(EnvironmentWrapper):
         require_numpy_bridge()
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise EnvironmentContractError("num_envs is {!r}; expected an integer of at least 1.".format(num_envs))
-        self._seed = seed
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise EnvironmentContractError("seed is {!r}; expected None or an integer of at least 0.".format(seed))
+        self._seed = None if seed is None else int(seed)
+        self._started = False
         self._finite_horizon = finite_horizon
         self.action_bounds = action_bounds
         self._arguments = dict(kwargs, render_mode=None, action_bounds=action_bounds, finite_horizon=finite_horizon)
         self._closed = False
-        if isinstance(env, gymnasium.vector.VectorEnv):
+        if _is_vector(env):
             self._adopt_vector(env, num_envs, render_mode, autoreset, gives_final_observation, kwargs)
         else:
             if autoreset != "auto" or not gives_final_observation:
@@ -84,6 +89,13 @@ class GymnasiumWrapper(EnvironmentWrapper):
                 "The vector environment is made already: num_envs, render_mode and {} have no effect; give them where "
                 "it is made.".format(list(kwargs) or "further keywords")
             )
+        missing = [name for name in _VECTOR_ATTRIBUTES if not hasattr(env, name)]
+        if missing:
+            raise EnvironmentContractError(
+                "The vector environment {} has no {}; AquaML reads {}.".format(
+                    type(env).__name__, ", ".join(missing), ", ".join(_VECTOR_ATTRIBUTES)
+                )
+            )
         self._factory: Optional[Callable[[], gymnasium.Env]] = None
         transform = self._describe(
             env.single_observation_space, env.single_action_space, getattr(env, "spec", None), env
@@ -94,6 +106,7 @@ class GymnasiumWrapper(EnvironmentWrapper):
         self.num_envs = self._backend.num_envs
 
     def _build(self, env: Any, num_envs: int, render_mode: Optional[str], kwargs: Dict[str, Any]) -> None:
+        display_error: Optional[Exception] = None
         if isinstance(env, gymnasium.Env):
             if num_envs != 1 or render_mode is not None or kwargs:
                 raise EnvironmentContractError(
@@ -101,15 +114,45 @@ class GymnasiumWrapper(EnvironmentWrapper):
                     "give its id or a function that makes it.".format(env, num_envs, render_mode, list(kwargs))
                 )
             self._factory = None
-            environments = [env]
+            environments = [_checked(env)]
         else:
             self._factory = _factory_of(env, render_mode, kwargs)
-            environments = [_checked(self._factory()) for _ in range(num_envs)]
+            first = None
+            if render_mode is not None:
+                try:
+                    first = gymnasium.make(env, render_mode=render_mode, **kwargs)
+                except Exception as error:
+                    # If it fails without a render mode, too, the next line raises.
+                    display_error = error
+            environments = [_checked(self._factory()) if first is None else first]
+            environments += [_checked(self._factory()) for _ in range(num_envs - 1)]
         self._source = env
-        first = environments[0]
-        transform = self._describe(first.observation_space, first.action_space, first.spec, first)
-        self._backend = SyncVector(environments, self.observation_layout, transform)
+        transform = self._describe(
+            environments[0].observation_space, environments[0].action_space, environments[0].spec, environments[0]
+        )
+        self._require_alike(environments)
+        hidden = self._factory if render_mode == "human" and display_error is None else None
+        self._backend = SyncVector(environments, self.observation_layout, transform, hidden)
+        if display_error is not None:
+            self._backend.display_failed = True
+            warn_not_shown(display_error)
         self.num_envs = len(environments)
+
+    def _require_alike(self, environments: Sequence[gymnasium.Env]) -> None:
+        if len({id(environment) for environment in environments}) < len(environments):
+            raise EnvironmentContractError(
+                "The function returned the same environment more than once; it must make a new one on each call."
+            )
+        for index, environment in enumerate(environments[1:], start=1):
+            for ours, space, name in (
+                (self.observation_layout, environment.observation_space, OBSERVATION_NAME),
+                (self.action_layout, environment.action_space, ACTION_NAME),
+            ):
+                differences = ours.differences(layout_of(space, name))
+                if differences:
+                    raise EnvironmentContractError(
+                        "Environment {} has other spaces than environment 0: {}.".format(index, "; ".join(differences))
+                    )
 
     def _describe(self, observation_space: Any, action_space: Any, spec: Any, env: Any) -> ActionTransform:
         self.observation_layout = layout_of(observation_space, OBSERVATION_NAME)
@@ -132,15 +175,20 @@ class GymnasiumWrapper(EnvironmentWrapper):
             seed, self._seed = self._seed, None
         out = self._buffers.next()
         self._backend.reset(seed, out)
+        self._started = True
+        self._require_finite(out.observations, "Observation", None)
         return out.publish("observation/"), {"final_obs": None, "valid": None, "log": {}}
 
     def step(self, actions: Any) -> StepResult:
         """Advance every environment; see :meth:`EnvironmentWrapper.step`."""
         self._require_open()
+        if not self._started:
+            raise EnvironmentContractError("'{}' was stepped before its first reset; call reset().".format(self.name))
         named = self._named_actions(actions)
         native = self._transform({name: _to_numpy(value) for name, value in named.items()})
         out = self._buffers.next()
         gives_final = self._backend.step(native, out)
+        self._require_finite_results(out, gives_final)
         if self._finite_horizon:
             np.logical_or(out.terminated, out.truncated, out=out.terminated)
             out.truncated[...] = False
@@ -163,6 +211,8 @@ class GymnasiumWrapper(EnvironmentWrapper):
         Raises:
             EnvironmentContractError: The environment was made without a render mode.
         """
+        if isinstance(self._backend, SyncVector) and self._backend.display_failed:
+            return None
         if self._backend.render_mode is None:
             raise EnvironmentContractError(
                 "'{0}' was made without a render mode, so there is nothing to show; use GymnasiumWrapper('{0}', "
@@ -175,6 +225,28 @@ class GymnasiumWrapper(EnvironmentWrapper):
         if not self._closed:
             self._closed = True
             self._backend.close()
+
+    def _require_finite_results(self, out: StepBuffer, gives_final: bool) -> None:
+        self._require_finite({"rewards": out.rewards}, "The reward", None)
+        self._require_finite(out.observations, "Observation", None)
+        if gives_final:
+            done = (out.terminated | out.truncated)[:, 0]
+            self._require_finite(out.final, "The last observation", done)
+
+    def _require_finite(self, leaves: Mapping[str, np.ndarray], what: str, rows: Optional[np.ndarray]) -> None:
+        for name, values in leaves.items():
+            if values.dtype.kind != "f" or np.isfinite(values if rows is None else values[rows]).all():
+                continue
+            wrong = ~np.isfinite(values)
+            if rows is not None:
+                wrong[~rows] = False
+            index = first_row(wrong)
+            raise EnvironmentContractError(
+                "{} of environment {} holds {} ('{}'). One such number spoils normalisers and networks for good, so "
+                "correct the environment, or replace the value there.".format(
+                    what, index, float(values[index][wrong[index]][0]), name
+                )
+            )
 
     def _require_open(self) -> None:
         if self._closed:
@@ -192,22 +264,44 @@ class GymnasiumWrapper(EnvironmentWrapper):
 
     def set_state(self, state: Dict[str, Any]) -> bool:
         """Replay the saved episodes; return whether the environments stand exactly where they stood."""
-        return self._backend.set_state(state, self._buffers.next())
+        self._require_open()
+        exact = self._backend.set_state(state, self._buffers.next())
+        self._started = self._started or exact
+        return exact
+
+
+_VECTOR_ATTRIBUTES = ("num_envs", "single_observation_space", "single_action_space")
+_RENDER_MODES = ("human", "rgb_array", "rgb_array_list", "ansi", "ansi_list", "depth_array", "depth_array_list")
+
+
+def _is_vector(env: Any) -> bool:
+    # Before Gymnasium 1.0, a wrapped vector environment is no VectorEnv itself, and a VectorEnv is a gymnasium.Env.
+    vector = gymnasium.vector.VectorEnv
+    if isinstance(env, vector):
+        return True
+    return isinstance(env, gymnasium.Env) and isinstance(env.unwrapped, vector)
 
 
 def _factory_of(env: Any, render_mode: Optional[str], kwargs: Dict[str, Any]) -> Callable[[], gymnasium.Env]:
+    """Return a function that makes one environment without a render mode."""
     if isinstance(env, str):
         if env not in gymnasium.registry and ":" not in env:
-            # gymnasium.make gives the better message: it knows namespaces, versions and near misses.
+            # gymnasium gives the better message: it knows namespaces, versions and near misses.
             try:
                 gymnasium.spec(env)
             except gymnasium.error.Error as error:
                 raise EnvironmentContractError("There is no environment '{}': {}".format(env, error)) from error
-        return lambda: gymnasium.make(env, render_mode=render_mode, **kwargs)
+        if render_mode is not None and render_mode not in _render_modes(env):
+            raise EnvironmentContractError(
+                "render_mode is {!r}.{}".format(render_mode, did_you_mean(render_mode, _render_modes(env)))
+            )
+        return lambda: _made(env, kwargs)
     if callable(env):
         if render_mode is not None or kwargs:
             raise EnvironmentContractError(
-                "render_mode and {} go into the function that makes the environment.".format(list(kwargs))
+                "{} goes into the function that makes the environment.".format(
+                    ", ".join(list(kwargs) + ([] if render_mode is None else ["render_mode"]))
+                )
             )
         return env
     raise EnvironmentContractError(
@@ -216,9 +310,34 @@ def _factory_of(env: Any, render_mode: Optional[str], kwargs: Dict[str, Any]) ->
     )
 
 
+def _render_modes(env: str) -> Sequence[str]:
+    entry = getattr(gymnasium.registry.get(env), "entry_point", None)
+    own = getattr(entry, "metadata", {}).get("render_modes", ())
+    return tuple(_RENDER_MODES) + tuple(own)
+
+
+def _made(env: str, kwargs: Dict[str, Any]) -> gymnasium.Env:
+    try:
+        return gymnasium.make(env, **kwargs)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise MissingDependencyError("'{}' cannot be made: {}".format(env, error)) from error
+    except (gymnasium.error.Error, TypeError) as error:
+        raise EnvironmentContractError(
+            "'{}' cannot be made with the keywords {}: {}".format(env, list(kwargs) or "none", error)
+        ) from error
+
+
 def _checked(environment: Any) -> gymnasium.Env:
     if not isinstance(environment, gymnasium.Env):
         raise EnvironmentContractError("The function returned {!r}; expected a gymnasium.Env.".format(environment))
+    layer: Any = environment
+    while isinstance(layer, gymnasium.Wrapper):
+        if type(layer).__name__ in ("AutoResetWrapper", "Autoreset"):
+            raise EnvironmentContractError(
+                "{} resets itself through {}, which hides the last observation of an episode; leave that wrapper out, "
+                "GymnasiumWrapper resets the environment.".format(environment, type(layer).__name__)
+            )
+        layer = layer.env
     return environment
 
 

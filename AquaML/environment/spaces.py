@@ -19,7 +19,9 @@ ACTION_NAME = "action"
 
 BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = "box", "discrete", "multi_discrete", "multi_binary"
 
-_STORED_TYPES = {"float64": "float32", "float16": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+_KEPT_TYPES = ("float32", "uint8", "int8", "int16", "int32", "int64", "bool")
+_STORED_TYPES = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
+"""Unsigned types that old versions of torch lack; every floating type is stored as float32."""
 
 Structure = Union[str, Dict[str, Any]]
 """A leaf's name, or ``{"kind": "Dict" | "Tuple", "items": ...}``."""
@@ -170,26 +172,28 @@ def layout_of(space: Any, root_name: str) -> SpaceLayout:
     specs: Dict[str, TensorSpec] = {}
     structure = _describe(space, "", root_name, specs)
     if not specs:
-        raise SpaceError("{} has no leaves.".format(space))
+        raise SpaceError("{} holds nothing; expected at least one Box or discrete space in it.".format(space))
     return SpaceLayout(specs, structure)
 
 
-def _kind_of(space: Any) -> str:
+def _kind_of(space: Any, name: str) -> str:
     names = [base.__name__ for base in type(space).__mro__]
     for name in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
         if name in names:
             return name
     raise SpaceError(
-        "Space {} of type {} is not supported; AquaML takes Box, Discrete, MultiDiscrete, MultiBinary, Tuple and "
-        "Dict. Wrap the environment to convert it.".format(space, type(space).__name__)
+        "'{}': space {} of type {} is not supported; AquaML takes Box, Discrete, MultiDiscrete, MultiBinary, Tuple "
+        "and Dict. Wrap the environment to convert it.".format(name, space, type(space).__name__)
     )
 
 
 def _describe(space: Any, prefix: str, root_name: str, specs: Dict[str, TensorSpec]) -> Structure:
-    kind = _kind_of(space)
+    kind = _kind_of(space, prefix or root_name)
     if kind in ("Dict", "Tuple"):
-        items = list(space.spaces.items()) if kind == "Dict" else list(enumerate(space.spaces))
-        described = [(str(key), _describe(part, _join(prefix, key), root_name, specs)) for key, part in items]
+        items = (
+            list(space.spaces.items()) if kind == "Dict" else [(str(i), part) for i, part in enumerate(space.spaces)]
+        )
+        described = [(key, _describe(part, _join(prefix, key), root_name, specs)) for key, part in items]
         return {"kind": kind, "items": dict(described)}
     name = prefix or root_name
     if name in specs:
@@ -199,11 +203,17 @@ def _describe(space: Any, prefix: str, root_name: str, specs: Dict[str, TensorSp
 
 
 def _join(prefix: str, key: Any) -> str:
-    if not isinstance(key, (str, int)) or key == "":
-        raise SpaceError("Space key {!r} is no name; use non-empty strings.".format(key))
-    if "/" in str(key):
-        raise SpaceError("Space key {!r} contains '/', which joins nested keys; rename it.".format(key))
-    return "{}/{}".format(prefix, key) if prefix else str(key)
+    if not isinstance(key, str) or key == "":
+        raise SpaceError("Space key {!r}{} is no name; use non-empty strings.".format(key, _inside(prefix)))
+    if "/" in key:
+        raise SpaceError(
+            "Space key {!r}{} contains '/', which joins nested keys; rename it.".format(key, _inside(prefix))
+        )
+    return "{}/{}".format(prefix, key) if prefix else key
+
+
+def _inside(prefix: str) -> str:
+    return " inside '{}'".format(prefix) if prefix else ""
 
 
 def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
@@ -211,7 +221,10 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
     start: Tuple[int, ...] = ()
     native_shape = tuple(int(size) for size in space.shape or ())
     native_dtype = np.dtype(space.dtype).name
-    dtype = _STORED_TYPES.get(native_dtype, native_dtype)
+    is_float = np.dtype(space.dtype).kind == "f"
+    dtype = "float32" if is_float else _STORED_TYPES.get(native_dtype, native_dtype)
+    if dtype not in _KEPT_TYPES:
+        raise SpaceError("Space '{}' has type {}; expected real or whole numbers.".format(name, native_dtype))
     if kind == "Box":
         low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
         code = BOX
@@ -223,7 +236,7 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
         counts = np.asarray(space.n if kind == "Discrete" else space.nvec, np.int64)
         offset = np.broadcast_to(np.asarray(getattr(space, "start", 0), np.int64), counts.shape)
         sizes, start = tuple(int(n) for n in counts.ravel()), tuple(int(n) for n in offset.ravel())
-        low, high = np.zeros(counts.shape), counts - 1.0
+        low, high = np.zeros(counts.shape), np.asarray(counts - 1, np.float64)
         dtype, code = "int64", DISCRETE if kind == "Discrete" else MULTI_DISCRETE
     shape = native_shape or (1,)
     if 0 in shape:
@@ -235,24 +248,39 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
 
 def _flatten(structure: Structure, value: Any, leaves: Dict[str, np.ndarray]) -> None:
     if isinstance(structure, str):
-        leaves[structure] = value if isinstance(value, np.ndarray) else np.asarray(value)
+        leaves[structure] = value if isinstance(value, np.ndarray) else _as_array(structure, value)
         return
-    is_dict = structure["kind"] == "Dict"
-    if is_dict and not isinstance(value, Mapping):
-        raise EnvironmentContractError(
-            "Expected a dict with keys {}, got {!r}.".format(list(structure["items"]), value)
-        )
-    if len(value) != len(structure["items"]):
-        given = list(value) if is_dict else "{} parts".format(len(value))
-        raise EnvironmentContractError("Expected {}, got {}.".format(list(structure["items"]), given))
-    for key, part in structure["items"].items():
-        try:
-            item = value[key] if is_dict else value[int(key)]
-        except KeyError:
+    items = structure["items"]
+    if structure["kind"] == "Dict":
+        if not isinstance(value, Mapping):
             raise EnvironmentContractError(
-                "Key '{}' is missing; expected {}, got {}.".format(key, list(structure["items"]), list(value))
-            ) from None
-        _flatten(part, item, leaves)
+                "Expected a dict with the keys {}, got {}.".format(join_names(items), _short(value))
+            )
+        if set(value) != set(items):
+            raise EnvironmentContractError(
+                "Expected a dict with the keys {}, got the keys {}.".format(join_names(items), join_names(value))
+            )
+        for key, part in items.items():
+            _flatten(part, value[key], leaves)
+        return
+    if not isinstance(value, (tuple, list)) or len(value) != len(items):
+        raise EnvironmentContractError("Expected a tuple of {} parts, got {}.".format(len(items), _short(value)))
+    for key, part in items.items():
+        _flatten(part, value[int(key)], leaves)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return "a {} of {}".format(type(value).__name__, len(value))
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else "{} of shape {}".format(type(value).__name__, tuple(shape))
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise EnvironmentContractError("'{}' is no regular array: {}".format(name, error)) from error
 
 
 def _unflatten(structure: Structure, leaves: Mapping[str, Any]) -> Any:
@@ -261,6 +289,10 @@ def _unflatten(structure: Structure, leaves: Mapping[str, Any]) -> Any:
     if structure["kind"] == "Dict":
         return {key: _unflatten(part, leaves) for key, part in structure["items"].items()}
     return tuple(_unflatten(part, leaves) for part in structure["items"].values())
+
+
+_ACCEPTED_KINDS = {"f": "fiub", "i": "iub", "u": "iub", "b": "b"}
+"""Kinds of numpy types that may be written into a kind without a loss that an environment's author did not intend."""
 
 
 def store_leaf(spec: TensorSpec, value: np.ndarray, out: np.ndarray) -> None:
@@ -272,12 +304,17 @@ def store_leaf(spec: TensorSpec, value: np.ndarray, out: np.ndarray) -> None:
         out: Where to write, shape ``shape`` or ``(N,) + shape``.
 
     Raises:
-        EnvironmentContractError: The value has another shape than the space declares.
+        EnvironmentContractError: The value has another shape than the space declares, or a type that would lose its
+            value.
     """
     batch = out.shape[: out.ndim - len(spec.shape)]
     if value.shape != batch + spec.native_shape:
         raise EnvironmentContractError(
             "'{}' has shape {}, but its space declares {}.".format(spec.name, value.shape, batch + spec.native_shape)
+        )
+    if value.dtype.kind not in _ACCEPTED_KINDS[out.dtype.kind]:
+        raise EnvironmentContractError(
+            "'{}' has type {}, but its space declares {}.".format(spec.name, value.dtype, spec.native_dtype)
         )
     out[...] = value.reshape(out.shape)
     if any(spec.start):
@@ -306,8 +343,8 @@ class ActionTransform:
         for spec in layout.specs.values():
             if bounds == "rescale" and spec.kind == BOX and not np.isfinite([spec.low, spec.high]).all():
                 raise SpaceError(
-                    "action_bounds='rescale' needs finite bounds, but action '{}' is unbounded; use 'clip' or "
-                    "'none'.".format(spec.name)
+                    "action_bounds='rescale' needs finite bounds, but action '{}' has low {} and high {}; use 'clip' "
+                    "or 'none'.".format(spec.name, _compress(spec.low), _compress(spec.high))
                 )
 
     def __call__(self, leaves: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
@@ -318,23 +355,55 @@ class ActionTransform:
 
         Returns:
             Action name to ``(N,) + native_shape`` arrays of the native types.
+
+        Raises:
+            EnvironmentContractError: A value is NaN, or a category is out of range.
         """
         return {name: self._convert(spec, leaves[name]) for name, spec in self.layout.specs.items()}
 
     def _convert(self, spec: TensorSpec, values: np.ndarray) -> np.ndarray:
         shape = (len(values),) + spec.native_shape
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise EnvironmentContractError(
+                "Action '{}' holds NaN for environment {}; the policy's output is not usable.".format(
+                    spec.name, first_row(np.isnan(values))
+                )
+            )
         if spec.kind == BOX:
             if self.bounds == "rescale":
                 values = spec.low + (np.clip(values, -1.0, 1.0) + 1.0) * 0.5 * (spec.high - spec.low)
             if self.bounds != "none":
                 values = np.clip(values, spec.low, spec.high)
+            if not spec.is_floating and values.dtype.kind == "f":
+                # The nearest whole number; a bare cast would favour zero.
+                values = np.rint(values)
             return np.array(values, dtype=spec.native_dtype).reshape(shape)
+        whole = values.astype(np.int64)
+        outside = (whole < 0) | (whole > spec.high)
+        if outside.any():
+            row = first_row(outside)
+            raise EnvironmentContractError(
+                "Action '{}' is {} for environment {}; expected categories from 0 to {} (where the space starts "
+                "elsewhere, the wrapper adds its start).".format(
+                    spec.name, whole[row].tolist(), row, spec.high.astype(int).tolist()
+                )
+            )
         offset = np.asarray(spec.start, np.int64).reshape(spec.shape)
-        return (values.astype(np.int64) + offset).astype(spec.native_dtype).reshape(shape)
+        return (whole + offset).astype(spec.native_dtype).reshape(shape)
 
     def row(self, native: Mapping[str, np.ndarray], index: int) -> Any:
-        """Return one environment's action in the space's own nesting."""
-        return self.layout.unflatten({name: values[index] for name, values in native.items()})
+        """Return a copy of one environment's action in the space's own nesting."""
+        leaves: Dict[str, Any] = {}
+        for name, spec in self.layout.specs.items():
+            values = native[name]
+            # A Discrete action is a numpy integer, which unlike an array can index and be hashed.
+            leaves[name] = values[index] if spec.kind == DISCRETE else np.array(values[index])
+        return self.layout.unflatten(leaves)
+
+
+def first_row(mask: np.ndarray) -> int:
+    """Return the first row of a ``(N, ...)`` mask that holds True."""
+    return int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))
 
 
 def join_names(names: Iterable[Any]) -> str:
@@ -362,8 +431,8 @@ def check_action_leaves(
     if not isinstance(actions, Mapping):
         if len(specs) != 1 or not hasattr(actions, "shape"):
             raise EnvironmentContractError(
-                "{} gave {}; expected a dict of tensors with the keys {}.".format(
-                    owner, type(actions).__name__, join_names(specs)
+                "{} gave {}; expected a dict of tensors with the keys {}{}.".format(
+                    owner, _short(actions), join_names(specs), ", or that tensor" if len(specs) == 1 else ""
                 )
             )
         actions = {next(iter(specs)): actions}
@@ -372,6 +441,10 @@ def check_action_leaves(
             "{} gave actions {}; expected {}.".format(owner, join_names(actions), join_names(specs))
         )
     for name, spec in specs.items():
+        if not hasattr(actions[name], "shape"):
+            raise EnvironmentContractError(
+                "{} gave {} as action '{}'; expected a tensor.".format(owner, _short(actions[name]), name)
+            )
         shape = tuple(actions[name].shape)
         rows = num_envs if num_envs is not None else (shape[0] if shape else 0)
         if shape != (rows,) + spec.shape:

@@ -82,6 +82,9 @@ def add_scalars(log: Dict[str, np.ndarray], info: Mapping[str, object], row: int
         prefix: What to put before names.
     """
     for key, value in info.items():
+        if str(key).startswith("_"):
+            # Gymnasium's vector environments use such names for the masks of others.
+            continue
         name = "{}{}".format(prefix, key)
         if isinstance(value, Mapping):
             add_scalars(log, value, row, rows, name + "/")

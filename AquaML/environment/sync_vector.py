@@ -1,12 +1,14 @@
 """Single Gymnasium environments stepped one after the other in this process, with same-step reset."""
 
+import contextlib
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Sequence
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
+from loguru import logger
 
 from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
-from AquaML.environment.step_buffers import StepBuffer, add_scalars
+from AquaML.environment.step_buffers import StepBuffer, add_scalars, as_scalar
 from AquaML.errors import EnvironmentContractError
 
 
@@ -21,6 +23,8 @@ class SyncVector:
         environments: Made environments with equal spaces.
         layout: Their observation space.
         transform: Converts the agent's actions.
+        without_display: Makes an environment like the first one that opens no window; it takes over when the first one
+            fails because it cannot be shown. None: a failure is a failure.
     """
 
     autoreset = "same_step"
@@ -30,9 +34,17 @@ class SyncVector:
     REPLAY_LIMIT = 100_000
     """Longest episode, in steps, whose actions are kept for an exact resume."""
 
-    def __init__(self, environments: Sequence[Any], layout: SpaceLayout, transform: ActionTransform) -> None:
+    def __init__(
+        self,
+        environments: Sequence[Any],
+        layout: SpaceLayout,
+        transform: ActionTransform,
+        without_display: Optional[Callable[[], Any]] = None,
+    ) -> None:
         self.environments = list(environments)
         self.num_envs = len(self.environments)
+        self.display_failed = False
+        self._without_display = without_display
         self._layout = layout
         self._transform = transform
         self._episodes: List[Dict[str, Any]] = [{} for _ in self.environments]
@@ -53,7 +65,11 @@ class SyncVector:
         environment = self.environments[index]
         start = {"seed": seed} if seed is not None else {"generator": _generator_state(environment)}
         self._episodes[index] = {"start": start, "step": self._steps}
-        return environment.reset(seed=seed)[0]
+        try:
+            return _first_observation(index, environment.reset(seed=seed))
+        except Exception as error:
+            self._hide(index, error)
+            return self._replay_start(index, start)
 
     def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
         """Advance every environment and write the results.
@@ -69,9 +85,15 @@ class SyncVector:
         self._steps += 1
         out.log = {}
         ended = False
-        for index, environment in enumerate(self.environments):
-            observation, reward, terminated, truncated, info = environment.step(self._transform.row(native, index))
-            out.rewards[index, 0] = reward
+        for index in range(self.num_envs):
+            result = self._step_one(index, native)
+            if not isinstance(result, tuple) or len(result) != 5:
+                raise EnvironmentContractError(
+                    "Environment {}: step() returned {}; expected (observation, reward, terminated, truncated, "
+                    "info).".format(index, _describe(result))
+                )
+            observation, reward, terminated, truncated, info = result
+            out.rewards[index, 0] = _number(index, reward)
             out.terminated[index, 0] = terminated
             out.truncated[index, 0] = truncated and not terminated
             if info:
@@ -85,6 +107,28 @@ class SyncVector:
             self._forget_old_actions()
         self._latest = out.observations
         return ended
+
+    def _step_one(self, index: int, native: Mapping[str, np.ndarray]) -> Any:
+        # The environment gets a copy of its action: one that changes it in place must not change what is replayed.
+        try:
+            return self.environments[index].step(self._transform.row(native, index))
+        except Exception as error:
+            self._hide(index, error)
+            self._replay_start(index, self._episodes[index]["start"])
+            for row in list(self._actions)[self._episodes[index]["step"] - self._oldest : -1]:
+                self.environments[index].step(self._transform.row(row, index))
+            return self.environments[index].step(self._transform.row(native, index))
+
+    def _hide(self, index: int, error: Exception) -> None:
+        """Put an environment without a window in the place of one that failed; raise the failure if there is none."""
+        if index != 0 or self._without_display is None:
+            raise error
+        shown, self.environments[0] = self.environments[0], self._without_display()
+        self._without_display = None
+        self.display_failed = True
+        warn_not_shown(error)
+        with contextlib.suppress(Exception):
+            shown.close()
 
     def _store(self, target: Dict[str, np.ndarray], index: int, observation: Any) -> None:
         try:
@@ -132,12 +176,10 @@ class SyncVector:
             observation = self._replay_start(index, saved["start"])
             self._episodes[index] = {"start": saved["start"], "step": total - saved["length"]}
             for row in rows[total - saved["length"] :]:
-                observation, _, terminated, truncated, _ = self.environments[index].step(
-                    self._transform.row(row, index)
-                )
+                observation, _, terminated, truncated, _ = self._step_one(index, row)
                 exact = exact and not (terminated or truncated)
             self._store(out.observations, index, observation)
-            exact = exact and _generator_state(self.environments[index]) == state["generators"][index]
+            exact = exact and _same(_generator_state(self.environments[index]), state["generators"][index])
         self._latest = out.observations
         return exact and all(
             np.array_equal(out.observations[name], saved) for name, saved in state["observations"].items()
@@ -147,7 +189,8 @@ class SyncVector:
         environment = self.environments[index]
         if "seed" in start:
             return environment.reset(seed=start["seed"])[0]
-        environment.unwrapped.np_random.bit_generator.state = start["generator"]
+        if start["generator"] is not None:
+            environment.unwrapped.np_random.bit_generator.state = start["generator"]
         return environment.reset()[0]
 
     def render(self) -> Any:
@@ -165,7 +208,50 @@ class SyncVector:
             environment.close()
 
 
+def warn_not_shown(error: Exception) -> None:
+    """Say that an environment runs on without a window, and what to do."""
+    logger.warning(
+        "The environment cannot be shown ({}: {}); it runs on without a window. Install what its rendering needs (for "
+        "example pip install 'gymnasium[classic-control]'), use a machine with a display, or render_mode='rgb_array'.",
+        type(error).__name__,
+        error,
+    )
+
+
+def _first_observation(index: int, result: Any) -> Any:
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
+        raise EnvironmentContractError(
+            "Environment {}: reset() returned {}; expected (observation, info) with a dict as info.".format(
+                index, _describe(result)
+            )
+        )
+    return result[0]
+
+
+def _number(index: int, reward: Any) -> float:
+    number = as_scalar(reward)
+    if number is None:
+        raise EnvironmentContractError(
+            "Environment {}: step() returned {} as reward; expected one number.".format(index, _describe(reward))
+        )
+    return number
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "a tuple of {}".format(len(value))
+    shape = getattr(value, "shape", None)
+    return repr(value) if shape is None else "{} of shape {}".format(type(value).__name__, tuple(shape))
+
+
 def _generator_state(environment: Any) -> Optional[Dict[str, Any]]:
     generator = getattr(environment.unwrapped, "np_random", None)
     bit_generator = getattr(generator, "bit_generator", None)
     return None if bit_generator is None else bit_generator.state
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare generator states, which some bit generators keep in arrays."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(_same(one[key], other[key]) for key in one)
+    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)

@@ -45,6 +45,8 @@ class VectorAdapter:
                 "autoreset is {!r}; expected 'auto', 'same_step', 'next_step' or 'disabled'.".format(mode)
             )
         self.environment = environment
+        self._pending_reset_survives = _forgets_explicit_reset(environment)
+        self._warned_overwritten = False
         self.num_envs = int(environment.num_envs)
         self.mode = detect_autoreset(environment) if mode == "auto" else mode
         self.autoreset = NEXT_STEP if self.mode == NEXT_STEP else SAME_STEP
@@ -56,8 +58,16 @@ class VectorAdapter:
 
     def reset(self, seed: Optional[int], out: StepBuffer) -> None:
         """Start every environment anew and write the first observations."""
-        self._resets_next[:] = False
-        self._store(out.observations, self.environment.reset(seed=seed)[0])
+        if not self._pending_reset_survives:
+            self._resets_next[:] = False
+        result = self.environment.reset(seed=seed)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise EnvironmentContractError(
+                "{}.reset() returned {}; expected (observations, infos).".format(
+                    type(self.environment).__name__, type(result).__name__
+                )
+            )
+        self._store(out.observations, result[0])
 
     def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
         """Advance every environment and write the results.
@@ -66,7 +76,15 @@ class VectorAdapter:
             Whether ``out.final`` holds the last observation of at least one episode.
         """
         actions = self._transform.layout.unflatten(native)
-        observation, rewards, terminated, truncated, info = self.environment.step(actions)
+        result = self.environment.step(actions)
+        if not isinstance(result, tuple) or len(result) != 5:
+            raise EnvironmentContractError(
+                "{}.step() returned {}; expected (observations, rewards, terminated, truncated, infos).".format(
+                    type(self.environment).__name__,
+                    "{} values".format(len(result)) if isinstance(result, tuple) else type(result).__name__,
+                )
+            )
+        observation, rewards, terminated, truncated, info = result
         self._store_flags(out, rewards, terminated, truncated)
         done = out.terminated[:, 0] | out.truncated[:, 0]
         out.valid[:, 0] = ~self._resets_next
@@ -93,8 +111,15 @@ class VectorAdapter:
         np.logical_and(truncated, np.logical_not(terminated), out=out.truncated[:, 0])
 
     def _store(self, target: Dict[str, np.ndarray], observation: Any) -> None:
-        for name, value in self._layout.flatten(_as_batch(observation)).items():
-            store_leaf(self._layout.specs[name], value, target[name])
+        try:
+            for name, value in self._layout.flatten(observation).items():
+                store_leaf(self._layout.specs[name], value, target[name])
+        except EnvironmentContractError as error:
+            raise EnvironmentContractError(
+                "{} of {} environments broke its observation space: {}".format(
+                    type(self.environment).__name__, self.num_envs, error
+                )
+            ) from error
 
     def _reset_by_mask(self, observation: Any, done: np.ndarray, out: StepBuffer) -> bool:
         if not done.any():
@@ -117,27 +142,53 @@ class VectorAdapter:
                         index
                     )
                 )
-            for name, value in self._layout.flatten(row).items():
-                store_leaf(self._layout.specs[name], value, out.final[name][index])
+            try:
+                for name, value in self._layout.flatten(row).items():
+                    store_leaf(self._layout.specs[name], value, out.final[name][index])
+            except EnvironmentContractError as error:
+                raise EnvironmentContractError(
+                    "Environment {}: info['final_obs'] broke the observation space: {}".format(index, error)
+                ) from error
+            self._watch_overwritten(int(index), out)
         return True
+
+    def _watch_overwritten(self, index: int, out: StepBuffer) -> None:
+        """Warn of an environment whose ``reset`` writes into the array that its last ``step`` returned.
+
+        Gymnasium keeps that array as ``final_obs`` without a copy, so the last observation is lost.
+        """
+        if self._warned_overwritten or not any(spec.is_floating for spec in self._layout.specs.values()):
+            return
+        if all(np.array_equal(out.final[name][index], out.observations[name][index]) for name in self._layout.specs):
+            self._warned_overwritten = True
+            logger.warning(
+                "The last observation of an episode of environment {} equals the first one of the next in every bit. "
+                "If its reset() overwrites the array that step() returned, return a copy in step(); otherwise "
+                "bootstrapping at time limits uses the wrong observation.",
+                index,
+            )
 
     def _scalars(self, info: Mapping[str, Any], done: np.ndarray) -> Dict[str, np.ndarray]:
         log: Dict[str, np.ndarray] = {}
         _add_batch_scalars(log, info, self.num_envs, "")
-        if self.mode == SAME_STEP and done.any() and "final_info" in info:
-            for values in log.values():
-                values[done] = np.nan
-            final = info["final_info"]
-            if isinstance(final, Mapping):
-                ended: Dict[str, np.ndarray] = {}
-                _add_batch_scalars(ended, final, self.num_envs, "")
-                for name, values in ended.items():
-                    whole = log.setdefault(name, np.full(self.num_envs, np.nan, np.float32))
-                    whole[done] = values[done]
-            else:
-                for index in np.flatnonzero(done):
-                    add_scalars(log, final[index] or {}, int(index), self.num_envs)
-        return log
+        # Rows that hold the info of a reset say nothing about a step.
+        if self.mode == NEXT_STEP:
+            _hide_rows(log, self._resets_next)
+        elif self.mode == SAME_STEP and done.any() and "final_info" in info:
+            _hide_rows(log, done)
+            self._add_final_scalars(log, info["final_info"], done)
+        return {name: values for name, values in log.items() if not np.isnan(values).all()}
+
+    def _add_final_scalars(self, log: Dict[str, np.ndarray], final: Any, done: np.ndarray) -> None:
+        if isinstance(final, Mapping):
+            ended: Dict[str, np.ndarray] = {}
+            _add_batch_scalars(ended, final, self.num_envs, "")
+            for name, values in ended.items():
+                whole = log.setdefault(name, np.full(self.num_envs, np.nan, np.float32))
+                whole[done] = values[done]
+            return
+        for index in np.flatnonzero(done):
+            add_scalars(log, final[index] or {}, int(index), self.num_envs)
 
     def get_state(self) -> None:
         """Return None: the state of a foreign vector environment is out of reach."""
@@ -187,19 +238,38 @@ def detect_autoreset(environment: Any) -> str:
     return known[value]
 
 
-def _as_batch(observation: Any) -> Any:
-    return np.asarray(observation) if isinstance(observation, list) else observation
+def _forgets_explicit_reset(environment: Any) -> bool:
+    """Whether an explicit ``reset`` after the end of an episode is followed by one more.
+
+    The workers of ``AsyncVectorEnv(shared_memory=False)`` forget a pending next-step reset only where memory is shared;
+    the first row after an explicit reset then only resets, too.
+    """
+    bare = getattr(environment, "unwrapped", environment)
+    return isinstance(bare, gymnasium.vector.AsyncVectorEnv) and not getattr(bare, "shared_memory", True)
+
+
+def _hide_rows(log: Dict[str, np.ndarray], rows: np.ndarray) -> None:
+    for values in log.values():
+        values[rows] = np.nan
 
 
 def _add_batch_scalars(log: Dict[str, np.ndarray], info: Mapping[str, Any], rows: int, prefix: str) -> None:
     for key, value in info.items():
-        if key in _NOT_SCALARS or key.startswith("_"):
+        if key in _NOT_SCALARS or str(key).startswith("_"):
             continue
+        name = "{}{}".format(prefix, key)
         if isinstance(value, Mapping):
-            _add_batch_scalars(log, value, rows, "{}{}/".format(prefix, key))
-        elif isinstance(value, np.ndarray) and value.shape == (rows,) and value.dtype.kind in "biuf":
-            numbers = value.astype(np.float32)
-            mask = info.get("_" + key)
+            _add_batch_scalars(log, value, rows, name + "/")
+        elif not isinstance(value, np.ndarray) or value.shape[:1] != (rows,):
+            continue
+        elif value.dtype.kind == "O":
+            # Gymnasium before 1.0 keeps nested dictionaries in an array of objects.
+            for row, item in enumerate(value):
+                if isinstance(item, Mapping):
+                    add_scalars(log, item, row, rows, name + "/")
+        elif value.size == rows and value.dtype.kind in "biuf":
+            numbers = value.reshape(rows).astype(np.float32)
+            mask = info.get("_{}".format(key))
             if mask is not None:
                 numbers[~np.asarray(mask, bool)] = np.nan
-            log[prefix + key] = numbers
+            log[name] = numbers
