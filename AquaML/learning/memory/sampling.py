@@ -10,10 +10,11 @@ def minibatch_indices(rows: torch.Tensor, mini_batches: int) -> Tuple[torch.Tens
 
     Args:
         rows: Indices to draw from, ``(R,)``; the permutation is drawn on their device.
-        mini_batches: Number of minibatches, at most ``R``; sizes differ by one at most, so no remainder is lost.
+        mini_batches: Number of minibatches; sizes differ by one at most, so no remainder is lost.
 
     Returns:
-        ``mini_batches`` tensors of indices.
+        ``mini_batches`` tensors of indices; fewer where there are fewer rows, since the mean of an empty minibatch
+        is no number.
     """
     order = torch.randperm(len(rows), device=rows.device)
-    return torch.tensor_split(rows[order], mini_batches)
+    return torch.tensor_split(rows[order], max(1, min(mini_batches, len(rows))))

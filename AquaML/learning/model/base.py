@@ -1,6 +1,6 @@
 """The base class of all models: dictionary in, dictionary out."""
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 from loguru import logger
@@ -205,6 +205,25 @@ class Model(nn.Module):
     def forward(self, data_dict: ModelInput) -> ModelOutput:
         """Run :meth:`act`, so that a model can be called like any torch module."""
         return self.act(data_dict)
+
+
+Binding = List[Tuple[nn.Module, Dict[str, Any]]]
+
+
+def binding_of(models: Iterable[nn.Module]) -> Binding:
+    """Return every module with its attributes, among them what ``bind`` told a model, for :func:`rebind`."""
+    modules = [module for model in models for module in model.modules()]
+    return [
+        (module, {name: dict(value) if type(value) is dict else value for name, value in vars(module).items()})
+        for module in modules
+    ]
+
+
+def rebind(binding: Binding) -> None:
+    """Undo what ``bind`` and ``bind_actions`` changed since :func:`binding_of`; numbers in tensors stay."""
+    for module, attributes in binding:
+        vars(module).clear()
+        vars(module).update(attributes)
 
 
 def shape_text(shape: Tuple[Optional[int], ...]) -> str:

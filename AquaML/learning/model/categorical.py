@@ -13,7 +13,8 @@ from AquaML.learning.model.stochastic import Parameters, StochasticModel
 
 def sample_categories(logits: torch.Tensor) -> torch.Tensor:
     """Draw one category per row of ``(B, n)`` logits by the Gumbel trick; ``(B, 1)`` int64."""
-    noise = torch.empty_like(logits).exponential_().log_()
+    # The floor: some generators can draw 0, whose infinite noise would choose even a category of probability zero.
+    noise = torch.empty_like(logits).exponential_().clamp_(min=torch.finfo(logits.dtype).tiny).log_()
     return (logits - noise).argmax(dim=1, keepdim=True)
 
 

@@ -1,5 +1,7 @@
 """Models that map observations straight to actions."""
 
+import torch
+
 from AquaML.learning.model.base import Model, ModelInput, ModelOutput, rows_of
 
 
@@ -17,6 +19,6 @@ class DeterministicModel(Model):
         inputs = self.select_inputs(data_dict)
         outputs = self.outputs(inputs)
         actions = outputs.get("actions")
-        dimensions = max(2, actions.dim()) if hasattr(actions, "dim") else 2
+        dimensions = max(2, actions.dim()) if isinstance(actions, torch.Tensor) else 2
         self.require_output(outputs, "actions", (rows_of(inputs),) + (None,) * (dimensions - 1))
         return outputs

@@ -70,6 +70,11 @@ class GaussianModel(StochasticModel):
                 "{0}.compute must return 'log_std' beside 'mean_actions', or {0} must have an attribute "
                 "log_std_parameter; it returned {1}.".format(type(self).__name__, sorted(outputs))
             )
+        if not isinstance(log_std, torch.Tensor):
+            raise ModelError(
+                "{}.compute returned 'log_std' as {}; expected a tensor of shape {} like 'mean_actions', or one that "
+                "expands to it.".format(type(self).__name__, type(log_std).__name__, tuple(mean.shape))
+            )
         try:
             log_std = log_std.expand(mean.shape)
         except RuntimeError as error:

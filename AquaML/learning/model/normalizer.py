@@ -67,7 +67,6 @@ class RunningNormalizer(Stateful):
         for start in range(0, len(values), self.ROWS_PER_PASS):
             rows = slice(start, start + self.ROWS_PER_PASS)
             self._merge_rows(values[rows], None if valid is None else valid[rows])
-        self._refresh()
 
     def _merge_rows(self, values: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
         rows = values.to(self._moments_device).double()
@@ -85,7 +84,13 @@ class RunningNormalizer(Stateful):
         self.merge(mean, variance, count)
 
     def merge(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
-        """Merge the moments of another set of samples: mean and biased variance of its ``count`` members."""
+        """Merge the moments of another set of samples, frozen or not.
+
+        Args:
+            mean: Its mean, shaped like one sample, float64.
+            variance: Its biased variance, likewise.
+            count: Its number of members, shape ``()``, int64.
+        """
         total = self.count + count
         share = count.double() / total.clamp(min=1)
         delta = mean - self.mean
@@ -94,6 +99,7 @@ class RunningNormalizer(Stateful):
         self.variance = torch.where(keep, self.variance, spread)
         self.mean = torch.where(keep, self.mean, self.mean + delta * share)
         self.count = total
+        self._refresh()
 
     def to(self, device: torch.device) -> None:
         """Move to another device."""

@@ -1,16 +1,13 @@
 """The base class of all agents."""
 
 import abc
-import pickle
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, Union
 
 import numpy as np
 import torch
-from loguru import logger
 
 import AquaML
-from AquaML.compat import safe_load_available
 from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
 from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
@@ -27,12 +24,12 @@ from AquaML.errors import (
     AquaMLError,
     CheckpointError,
     CheckpointMismatchError,
-    CheckpointNotFoundError,
     EnvironmentContractError,
     StateError,
 )
-from AquaML.learning.model.base import Model
+from AquaML.learning.model.base import Model, binding_of, rebind
 from AquaML.learning.reinforcement.agent_cfg import AgentCfg
+from AquaML.learning.reinforcement.torch_weights import read_torch_weights
 from AquaML.stateful import TRAINING, WEIGHTS, ModuleState, Part, collect_states, restore_states, unregistered_states
 
 TensorDict = Dict[str, torch.Tensor]
@@ -354,8 +351,12 @@ class Agent(abc.ABC):
         self, metadata: Dict[str, Any], saved: Dict[str, Any], where: str, only: Optional[Sequence[str]]
     ) -> None:
         was_bound = self.observation_layout is not None
+        before = (self.action_bounds, binding_of(self.models.values()))
+        # A warm start may come from another environment: its spaces are taken only with parts that they shape.
+        known = {part.name for part in self._parts}
+        needs_spaces = only is None or (not was_bound and not known.issuperset(only))
         try:
-            if metadata["spaces"] is not None and (only is None or not was_bound):
+            if metadata["spaces"] is not None and needs_spaces:
                 spaces = metadata["spaces"]
                 self.bind_spaces(
                     SpaceLayout.from_dict(spaces["observations"]),
@@ -366,6 +367,8 @@ class Agent(abc.ABC):
         except AquaMLError as error:
             if not was_bound:
                 self._unbind_spaces()
+            self.action_bounds, binding = before
+            rebind(binding)
             advice = "" if only else " To take over single parts, name them: load(path, only=['policy'])."
             raise CheckpointMismatchError(
                 "{} does not fit this {}; nothing was loaded: {}.{}".format(
@@ -386,21 +389,7 @@ class Agent(abc.ABC):
             CheckpointError: This torch cannot read such files safely, or the weights do not fit. The agent is as it
                 was.
         """
-        if not safe_load_available():
-            raise CheckpointError(
-                "torch {} cannot read foreign files without running code hidden in them; use 1.13 or newer.".format(
-                    torch.__version__
-                )
-            )
-        if not Path(path).is_file():
-            raise CheckpointNotFoundError("There is no file '{}'.".format(path))
-        logger.warning("'{}' is no AquaML checkpoint: only model weights are taken, nothing else is checked.", path)
-        try:
-            content = torch.load(str(path), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-            raise CheckpointError("'{}' holds more than tensors or is damaged: {}".format(path, error)) from error
-        if not isinstance(content, Mapping):
-            raise CheckpointError("'{}' holds a {}; expected a state_dict.".format(path, type(content).__name__))
+        content = read_torch_weights(path)
         by_role = {name: state for name, state in content.items() if name in self.models and isinstance(state, Mapping)}
         chosen = by_role or {role: content}
         unknown = [name for name in chosen if name not in self.models]

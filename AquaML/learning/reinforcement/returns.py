@@ -43,7 +43,10 @@ def generalized_advantage(
     deltas = rewards + discount_factor * torch.where(terminated, nothing, next_values) - values
     if valid is not None:
         deltas = torch.where(valid, deltas, nothing)
-    carried = (discount_factor * gae_lambda) * (~(terminated | truncated)).to(values.dtype)
+    goes_on = ~(terminated | truncated)
+    if valid is not None:
+        goes_on = goes_on & valid
+    carried = (discount_factor * gae_lambda) * goes_on.to(values.dtype)
     advantages = torch.empty_like(values)
     following = torch.zeros_like(values[0])
     for step in range(len(values) - 1, -1, -1):

@@ -68,6 +68,8 @@ class KLAdaptiveLR:
         else:
             return
         for group in self.optimizer.param_groups:
+            if group["lr"] == 0.0:
+                continue  # Switched off on purpose; the lower bound must not switch it on.
             group["lr"] = min(max(group["lr"] * factor, self.min_lr), self.max_lr)
 
     def state_dict(self) -> Dict[str, Any]:
@@ -106,7 +108,9 @@ class LearningRateSchedule:
                 )
         try:
             self.scheduler = chosen(optimizer, **arguments)
-        except TypeError as error:
+        except ConfigError:
+            raise
+        except (TypeError, ValueError) as error:
             raise ConfigError("{} cannot be made with {}: {}".format(chosen.__name__, arguments, error)) from error
         self.needs_kl = isinstance(self.scheduler, KLAdaptiveLR)
         self._metric: Optional[str] = None

@@ -1,14 +1,15 @@
 """What all on-policy agents share: acting, the rollout memory, normalisers, values and advantages."""
 
 import dataclasses
-from typing import Any, Dict, List, Mapping, Optional, Union
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from loguru import logger
 
 from AquaML.compat import autocast, mixed_precision_dtype
 from AquaML.environment.spaces import TensorSpec
-from AquaML.errors import AgentError, did_you_mean
+from AquaML.errors import AgentError, AquaMLError, did_you_mean
 from AquaML.learning.memory.final_observations import FinalObservations
 from AquaML.learning.memory.rollout import RolloutMemory
 from AquaML.learning.model.base import ModelOutput
@@ -96,7 +97,11 @@ class OnPolicyAgent(Agent):
         was_bound = self.observation_layout is not None
         super().bind_spaces(observations, actions, action_bounds)
         if not was_bound:
-            self._make_normalizers(observations.specs)
+            try:
+                self._make_normalizers(observations.specs)
+            except AquaMLError:
+                self._unbind_spaces()
+                raise
 
     def _unbind_spaces(self) -> None:
         super()._unbind_spaces()
@@ -146,6 +151,11 @@ class OnPolicyAgent(Agent):
 
     def prepare_training(self) -> None:
         """Allocate the memory for the environments that :meth:`setup` named; again is no error."""
+        if self.num_envs is None:
+            raise AgentError(
+                "{0} does not know the environment yet; call setup(env.getEnvInfo()) before training, or "
+                "set_mode(training=False) to act only.".format(type(self).__name__)
+            )
         if self.memory is not None:
             if self.memory.num_envs != self.num_envs:
                 raise AgentError(
@@ -158,18 +168,20 @@ class OnPolicyAgent(Agent):
         specs: Dict[str, TensorSpec] = info["observation_cfg"]
         self._names = self._input_names(specs)
         shapes = {name: (specs[name].shape, getattr(torch, specs[name].dtype)) for name in self._names}
-        self.memory = RolloutMemory(cfg.memory_size or cfg.rollouts, cfg.rollouts, info["num_envs"], self.device)
+        memory = RolloutMemory(cfg.memory_size or cfg.rollouts, cfg.rollouts, info["num_envs"], self.device)
         for name, (shape, dtype) in shapes.items():
-            self.memory.create_tensor(_STATE + name, shape, dtype)
+            memory.create_tensor(_STATE + name, shape, dtype)
         for name, spec in info["action_cfg"].items():
-            self.memory.create_tensor(_ACTION + name, spec.shape, getattr(torch, spec.dtype))
+            memory.create_tensor(_ACTION + name, spec.shape, getattr(torch, spec.dtype))
         for name, parameter in self._probe_parameters(specs).items():
-            self.memory.create_tensor(_PARAMETER + name, tuple(parameter.shape[1:]), torch.float32)
+            memory.create_tensor(_PARAMETER + name, tuple(parameter.shape[1:]), torch.float32)
         for name in ("rewards", "log_prob") + (("values",) if self.shares_model else ()):
-            self.memory.create_tensor(name, (1,), torch.float32)
+            memory.create_tensor(name, (1,), torch.float32)
         flags = ("terminated", "truncated") + (("valid",) if info["has_invalid_rows"] else ())
         for name in flags:
-            self.memory.create_tensor(name, (1,), torch.bool)
+            memory.create_tensor(name, (1,), torch.bool)
+        # Assigned only now, so that a model's error above leaves nothing half made.
+        self.memory = memory
         if info["gives_final_observation"]:
             self.final_observations = FinalObservations(
                 shapes, cfg.rollouts, info["num_envs"], info["max_episode_length"], self.device
@@ -268,6 +280,11 @@ class OnPolicyAgent(Agent):
             for name, stored in self._last_states.items():
                 stored.copy_(next_states[name])
 
+    def load(self, path: Union[str, Path], only: Optional[Sequence[str]] = None) -> None:
+        """Read a checkpoint, see :meth:`Agent.load`; rows that the former policy left in the rollout are dropped."""
+        super().load(path, only)
+        self.on_interruption()
+
     def on_interruption(self) -> None:
         """Drop the incomplete rollout: its last row has lost its successor."""
         self._acted = None
@@ -290,7 +307,8 @@ class OnPolicyAgent(Agent):
         valid = rollout.get("valid")
         batch = self.prepare_batch(rollout)
         rows = self._rows if valid is None else self._rows[valid.reshape(-1)]
-        self.learn(batch, rows)
+        if len(rows):
+            self.learn(batch, rows)
         flat_valid = None if valid is None else valid.reshape(-1, 1)
         for name, normalizer in self.normalizers.items():
             normalizer.update(rollout[_STATE + name].flatten(0, 1), flat_valid)
@@ -336,7 +354,7 @@ class OnPolicyAgent(Agent):
                     tuple(rewards.shape),
                 )
             )
-        return shaped
+        return shaped.to(rewards.dtype)
 
     def values_of(self, states: TensorDict) -> torch.Tensor:
         """Return the value function's raw outputs, in normalised units.
@@ -381,8 +399,12 @@ class OnPolicyAgent(Agent):
         predicted = rollout["values"] if self.shares_model else self.values_of(flat).reshape(shape)
         values = self._in_units(predicted)
         next_values = self._next_values(values, rollout["truncated"])
+        rewards = rollout["rewards"]
+        if valid is not None:
+            # A shaper may mix rows; what a reset-only row holds must not reach the others.
+            rewards = torch.where(valid, rewards, torch.zeros_like(rewards))
         advantages = generalized_advantage(
-            self.rollout_rewards(rollout["rewards"]),
+            self.rollout_rewards(rewards),
             values,
             next_values,
             rollout["terminated"],
@@ -430,6 +452,8 @@ class OnPolicyAgent(Agent):
 
     def _track_values(self, values: torch.Tensor, returns: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
         chosen = slice(None) if valid is None else valid
+        if not values[chosen].numel():
+            return
         targets, errors = returns[chosen], (returns - values)[chosen]
         spread = targets.var(unbiased=False)
         self.track("value/explained_variance", 1.0 - errors.var(unbiased=False) / spread.clamp(min=1e-12))
