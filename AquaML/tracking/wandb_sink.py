@@ -37,7 +37,7 @@ class WandbSink(Sink):
             project=self.project,
             name=folder.name,
             id=folder.name,
-            dir=str(folder),
+            dir=str(folder.resolve()),
             config=configuration,
             resume="allow",
         )

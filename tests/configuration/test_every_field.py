@@ -1,0 +1,255 @@
+"""Every field of every configuration changes parameters, actions, files or console output of a run."""
+
+import dataclasses
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Type
+
+import pytest
+import torch
+from loguru import logger
+from torch import nn
+
+import AquaML
+from AquaML.config import Config
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.errors import AquaMLError
+from AquaML.learning.model import GaussianModel, Model, ModelCfg, NormalizerCfg
+from AquaML.learning.reinforcement.agent_cfg import AgentCfg
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.trainers.sequential import SequentialTrainer
+from AquaML.learning.trainers.trainer_cfg import TrainerConfig
+from AquaML.tracking.csv_sink import read_rows
+
+
+class Policy(GaussianModel):
+    def __init__(self, cfg: ModelCfg) -> None:
+        super().__init__(cfg)
+        self.net = nn.Linear(3, 1)
+        self.log_std_parameter = nn.Parameter(torch.zeros(1))
+
+    def compute(self, data_dict: Any) -> Dict[str, torch.Tensor]:
+        print("policy sees", type(data_dict).__name__, sorted(data_dict) if isinstance(data_dict, dict) else "")
+        states = data_dict if isinstance(data_dict, torch.Tensor) else data_dict["state"]
+        return {"mean_actions": self.net(states), "log_std": self.log_std_parameter}
+
+
+class Value(Model):
+    def __init__(self, cfg: ModelCfg) -> None:
+        super().__init__(cfg)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def compute(self, data_dict: Any) -> torch.Tensor:
+        return self.net(data_dict if isinstance(data_dict, torch.Tensor) else data_dict["state"])
+
+
+BASE: Dict[Type[Config], Dict[str, Any]] = {
+    ModelCfg: {"device": "cpu"},
+    NormalizerCfg: {},
+    PPOCfg: {"device": "cpu", "rollouts": 8, "learning_epochs": 2, "mini_batches": 2, "learning_rate": 0.01},
+    TrainerConfig: {
+        "timesteps": 32,
+        "seed": 1,
+        "disable_progressbar": True,
+        "tensorboard": False,
+        "checkpoint_interval": 0,
+        "run_name": "run",
+    },
+}
+
+
+class Outcome(NamedTuple):
+    """What a run leaves behind."""
+
+    parameters: Tuple[bytes, ...]
+    console: str
+    files: Tuple[str, ...]
+    figures: Tuple[Any, ...]
+    timestep: int
+    error: str
+
+
+def outcome(overrides: Dict[Type[Config], Dict[str, Any]], capfd: Any, prepare: Callable[[], None]) -> Outcome:
+    """Train a small agent with some fields changed, then evaluate it, in an empty folder."""
+    folder = Path("outcome_{}".format(len(list(Path().glob("outcome_*")))))
+    folder.mkdir()
+    start = os.getcwd()
+    os.chdir(str(folder))
+    capfd.readouterr()
+    lines: List[str] = []
+    handler = logger.add(lines.append, format="{level} {message}")
+    error, timestep, agent = "", 0, None
+    try:
+        prepare()
+        cfgs = {kind: kind(**dict(base, **overrides.get(kind, {}))) for kind, base in BASE.items()}
+        AquaML.seed_everything(3)
+        ppo_cfg = cfgs[PPOCfg]
+        if NormalizerCfg in overrides:
+            ppo_cfg.observation_normalizer = cfgs[NormalizerCfg]
+        agent = PPO({"policy": Policy(cfgs[ModelCfg]), "value": Value(cfgs[ModelCfg])}, ppo_cfg)
+        env = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
+        trainer = SequentialTrainer(env, agent, cfgs[TrainerConfig])
+        trainer.train()
+        timestep = trainer.timestep
+        print("evaluated", trainer.eval(episodes=2).returns)
+    except AquaMLError as caught:
+        error = "{}: {}".format(type(caught).__name__, caught)
+    finally:
+        os.chdir(start)
+        logger.remove(handler)
+    captured = capfd.readouterr()
+    weights = () if agent is None else tuple(v.detach().numpy().tobytes() for v in agent.policy.state_dict().values())
+    more = () if agent is None else tuple(v.detach().numpy().tobytes() for v in agent.value.state_dict().values())
+    names = tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "events.out" not in path.name))
+    rows: List[Any] = []
+    for file in sorted(folder.rglob("progress.csv")):
+        for row in read_rows(file):
+            measured = ("time/", "system/")
+            rows.append(sorted((k, bool(v) if k.startswith(measured) else v) for k, v in row.items()))
+    memory = 0 if agent is None or agent.memory is None else agent.memory.capacity
+    console = captured.out + captured.err + "".join(lines)
+    return Outcome(weights + more, console, names, (rows, memory), timestep, error)
+
+
+PARAMETERS, CONSOLE, FILES, FIGURES, TIMESTEP, ERROR = Outcome._fields
+
+def tripled(rewards: torch.Tensor) -> torch.Tensor:
+    return rewards * rewards.abs() * 3.0
+
+
+# Field: (a value, what must differ, other fields that both runs share)
+PPO_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "device": ("cuda:7", ERROR, {}),
+    "rollouts": (16, PARAMETERS, {}),
+    "memory_size": (40, FIGURES, {}),
+    "discount_factor": (0.5, PARAMETERS, {}),
+    "gae_lambda": (0.2, PARAMETERS, {}),
+    "reward_scale": (0.1, PARAMETERS, {"value_normalizer": False}),
+    "reward_shaper": (tripled, PARAMETERS, {}),
+    "observation_normalizer": (False, PARAMETERS, {}),
+    "observation_normalizer_by_key": ({"state": False}, PARAMETERS, {}),
+    "value_normalizer": (False, PARAMETERS, {}),
+    "mixed_precision": ("bf16", PARAMETERS, {}),
+    "learning_epochs": (3, PARAMETERS, {}),
+    "mini_batches": (3, PARAMETERS, {}),
+    "learning_rate": (0.02, PARAMETERS, {}),
+    "value_learning_rate": (0.03, PARAMETERS, {}),
+    "learning_rate_scheduler": ("ExponentialLR", PARAMETERS, {"learning_rate_scheduler_kwargs": {"gamma": 0.5}}),
+    "learning_rate_scheduler_kwargs": ({"start_factor": 0.9}, PARAMETERS, {"learning_rate_scheduler": "LinearLR"}),
+    "scheduler_interval": (
+        "update",
+        PARAMETERS,
+        {"learning_rate_scheduler": "ExponentialLR", "learning_rate_scheduler_kwargs": {"gamma": 0.5}},
+    ),
+    "ratio_clip": (0.001, PARAMETERS, {}),
+    "value_clip": (0.001, PARAMETERS, {}),
+    "value_loss_scale": (3.0, PARAMETERS, {}),
+    "entropy_loss_scale": (0.5, PARAMETERS, {}),
+    "advantage_normalization": ("minibatch", PARAMETERS, {}),
+    "grad_norm_clip": (0.01, PARAMETERS, {}),
+    "kl_threshold": (1e-9, PARAMETERS, {}),
+}
+TRAINER_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "timesteps": (40, TIMESTEP, {}),
+    "seed": (2, PARAMETERS, {}),
+    "headless": (False, CONSOLE, {}),
+    "disable_progressbar": (False, CONSOLE, {}),
+    "stochastic_evaluation": (True, CONSOLE, {}),
+    "evaluation_interval": (16, FIGURES, {}),
+    "evaluation_episodes": (3, FIGURES, {"evaluation_interval": 16}),
+    "checkpoint_interval": (16, FILES, {}),
+    "keep_checkpoints": (1, FILES, {"checkpoint_interval": 8}),
+    "log_interval": (5, FIGURES, {}),
+    "stop_return": (-1e6, TIMESTEP, {}),
+    "stop_seconds": (1e-3, TIMESTEP, {}),
+    "run_directory": ("elsewhere", FILES, {}),
+    "run_name": ("named", FILES, {}),
+    "resume": ("runs/earlier", TIMESTEP, {}),
+    "learning_curve": (False, FILES, {}),
+    "tensorboard": (True, FILES, {}),
+    "wandb": (True, FILES, {}),
+    "wandb_project": ("another", FILES, {"wandb": True}),
+    "system_monitor": (False, FIGURES, {}),
+}
+MODEL_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "device": ("cuda:7", ERROR, {}),
+    "inputs_name": (["velocity"], ERROR, {}),
+    "concat_dict": (True, CONSOLE, {}),
+}
+NORMALIZER_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "frozen": (True, PARAMETERS, {}),
+    "clip": (0.3, PARAMETERS, {}),
+    "epsilon": (1.0, PARAMETERS, {}),
+}
+TABLES: Dict[Type[Config], Dict[str, Tuple[Any, str, Dict[str, Any]]]] = {
+    PPOCfg: PPO_FIELDS,
+    TrainerConfig: TRAINER_FIELDS,
+    ModelCfg: MODEL_FIELDS,
+    NormalizerCfg: NORMALIZER_FIELDS,
+}
+
+
+def earlier_run() -> None:
+    """Leave a run of 8 vector steps in ``runs/earlier``, for ``resume``."""
+    AquaML.seed_everything(3)
+    cfg = ModelCfg(device="cpu")
+    agent = PPO({"policy": Policy(cfg), "value": Value(cfg)}, PPOCfg(**BASE[PPOCfg]))
+    env = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
+    settings = dict(BASE[TrainerConfig], timesteps=48, run_name="earlier")
+    SequentialTrainer(env, agent, TrainerConfig(**settings)).train()
+
+
+@pytest.mark.parametrize(
+    "kind, name", [(kind, name) for kind, table in TABLES.items() for name in table], ids=lambda v: getattr(v, "__name__", v)
+)
+def test_a_field_has_an_effect(kind: Type[Config], name: str, capfd: Any) -> None:
+    value, what, shared = TABLES[kind][name]
+    prepare = earlier_run if name == "resume" else lambda: None
+    base = dict(shared)
+    if name == "learning_rate_scheduler":
+        # Arguments without a scheduler are an error, so the run without one has none.
+        base = {}
+    first = outcome({kind: base}, capfd, prepare)
+    second = outcome({kind: dict(shared, **{name: value})}, capfd, prepare)
+    assert first.error == ""
+    if what == ERROR:
+        assert str(value[0] if isinstance(value, list) else value) in second.error
+    else:
+        assert second.error == ""
+        if name in ("wandb_project",):
+            assert _offline_projects("outcome_0") == {"AquaML"} and _offline_projects("outcome_1") == {"another"}
+        else:
+            assert getattr(first, what) != getattr(second, what)
+    if what not in (PARAMETERS, ERROR, TIMESTEP) and kind is TrainerConfig:
+        assert first.parameters == second.parameters  # nothing that only looks changes what is learned
+
+
+def _offline_projects(folder: str) -> set:
+    found = set()
+    for path in Path(folder).rglob("*.wandb"):
+        found.update(name for name in ("AquaML", "another") if b"\x12" in path.read_bytes() and _has(path, name))
+    return found
+
+
+def _has(path: Path, project: str) -> bool:
+    # In an offline file the project is a length-prefixed string of the run's record.
+    return (chr(len(project)) + project).encode() in path.read_bytes()
+
+
+def test_the_tables_name_every_field_of_every_configuration() -> None:
+    for module in pkgutil.walk_packages(AquaML.__path__, "AquaML."):
+        importlib.import_module(module.name)
+    seen = set()
+    waiting: List[type] = [Config]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if dataclasses.is_dataclass(kind) and kind.__module__.startswith("AquaML"):
+            seen.add(kind)
+    assert seen >= {PPOCfg, TrainerConfig, ModelCfg, NormalizerCfg, AgentCfg}
+    for kind in seen:
+        names = {field.name for field in dataclasses.fields(kind)}
+        covered = set().union(*(set(table) for known, table in TABLES.items() if issubclass(known, kind)))
+        assert names <= covered, "{} has fields without a proof: {}".format(kind.__name__, names - covered)
