@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from AquaML.errors import TrainerError
 
@@ -25,8 +25,9 @@ CHECKPOINT_FOLDER = "checkpoints"
 
 def safe_name(text: str) -> str:
     """Return a name that is a valid file name on Linux, Windows and macOS: letters, digits, ``.``, ``_`` and ``-``."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:_LONGEST_NAME] or "run"
-    return name + "_" if name.split(".")[0].lower() in _RESERVED_ON_WINDOWS else name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:_LONGEST_NAME].strip(".-") or "run"
+    # Windows reserves "con.txt" as it does "con".
+    return "_" + name if name.split(".")[0].lower() in _RESERVED_ON_WINDOWS else name
 
 
 class RunFolder:
@@ -78,7 +79,9 @@ class RunFolder:
                     raise TrainerError("'{}' is no folder; choose another run_directory.".format(self._root)) from None
                 continue
             except OSError as error:
-                raise TrainerError("Cannot make the run folder '{}': {}".format(candidate, error)) from error
+                raise TrainerError(
+                    "Cannot make the run folder '{}': {}; choose another run_directory.".format(candidate, error)
+                ) from error
             self.path = candidate
             return candidate
         raise TrainerError("There are too many runs called '{}' in '{}'.".format(self._name, self._root))
@@ -86,11 +89,11 @@ class RunFolder:
     def describe(self, configuration: Dict[str, Any]) -> None:
         """Write the configuration, versions, and the git commit with uncommitted changes."""
         path = self.create()
-        commit, difference = git_state(Path.cwd())
+        state = git_state(Path.cwd())
         write_json(path / CONFIGURATION_FILE, configuration)
-        write_json(path / VERSIONS_FILE, dict(versions(), git_commit=commit))
-        if difference:
-            (path / DIFFERENCE_FILE).write_text(difference, encoding="utf-8")
+        write_json(path / VERSIONS_FILE, dict(versions(), git_commit=state.commit, git_untracked=state.untracked))
+        if state.difference:
+            (path / DIFFERENCE_FILE).write_bytes(state.difference)
 
 
 def write_json(path: Path, values: Dict[str, Any]) -> None:
@@ -118,13 +121,32 @@ def versions() -> Dict[str, Any]:
     return found
 
 
-def git_state(place: Path) -> Any:
-    """Return the commit and the uncommitted changes of the git repository around a folder, or two Nones."""
+class GitState(NamedTuple):
+    """What a git repository holds beside its last commit.
+
+    Attributes:
+        commit: Hash of the commit, or None outside a repository.
+        difference: Changes of tracked files since, as ``git apply`` takes them.
+        untracked: Files and folders that git neither tracks nor ignores; their content is not recorded.
+    """
+
+    commit: Optional[str] = None
+    difference: bytes = b""
+    untracked: Tuple[str, ...] = ()
+
+
+def git_state(place: Path) -> GitState:
+    """Return the state of the git repository around a folder."""
     commit = _git(["rev-parse", "HEAD"], place)
-    return (None, None) if commit is None else (commit.strip(), _git(["diff", "HEAD"], place))
+    if commit is None:
+        return GitState()
+    difference = _git(["diff", "HEAD", "--binary", "--no-color", "--no-ext-diff"], place) or b""
+    untracked = _git(["ls-files", "--others", "--exclude-standard", "--directory", "--full-name", "-z"], place) or b""
+    names = tuple(name for name in untracked.decode("utf-8", "replace").split("\0") if name)
+    return GitState(commit.decode("ascii").strip(), difference, names)
 
 
-def _git(arguments: List[str], place: Path) -> Optional[str]:
+def _git(arguments: List[str], place: Path) -> Optional[bytes]:
     try:
         result = subprocess.run(
             ["git"] + arguments,
@@ -136,4 +158,4 @@ def _git(arguments: List[str], place: Path) -> Optional[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else None
+    return result.stdout if result.returncode == 0 else None
