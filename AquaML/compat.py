@@ -75,7 +75,10 @@ def mixed_precision_dtype(option: Any, device: torch.device) -> Optional[torch.d
     """
     if option is False:
         return None
-    cuda_without_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    # torch's own is_bf16_supported() asks the current device, and newer ones count slow emulation as support.
+    cuda_without_bfloat16 = (
+        device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device)[0] < 8
+    )
     if option is True:
         return torch.float16 if cuda_without_bfloat16 else torch.bfloat16
     if option == "bf16":

@@ -5,12 +5,14 @@ on it is frozen. Unknown names are errors at construction, at assignment and whe
 names the nearest real field.
 """
 
+import collections.abc
 import dataclasses
 import json
 import math
+import re
 import typing
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from AquaML.errors import ConfigError, FrozenConfigError, MissingDependencyError, did_you_mean
 
@@ -79,6 +81,9 @@ class Config:
             )
         object.__setattr__(self, name, value)
 
+    def __delattr__(self, name: str) -> None:
+        raise ConfigError("{}.{} cannot be deleted; set it instead.".format(type(self).__name__, name))
+
     def take(self: ConfigType, owner: str) -> ConfigType:
         """Validate and freeze this configuration on behalf of ``owner``; taking it twice is allowed.
 
@@ -95,11 +100,8 @@ class Config:
         if self._frozen_by is None:
             object.__setattr__(self, "_frozen_by", owner)
         for name in self.field_names():
-            value = getattr(self, name)
-            nested = value.values() if isinstance(value, dict) else (value,)
-            for item in nested:
-                if isinstance(item, Config):
-                    item.take(owner)
+            for _, nested in _nested_configs(name, getattr(self, name)):
+                nested.take(owner)
         return self
 
     def copy(self: ConfigType, **changes: Any) -> ConfigType:
@@ -120,16 +122,20 @@ class Config:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if not matches_type(value, hints[field.name]):
-                self.fail(field.name, "a value of type {}".format(describe_type(hints[field.name])))
-            if isinstance(value, float) and math.isnan(value):
-                self.fail(field.name, "a number, not NaN")
+                wanted, found = describe_type(hints[field.name]), type(value).__name__
+                self.fail(field.name, "a value of type {}, not {}".format(wanted, found))
+            if isinstance(value, float) and not math.isfinite(value):
+                self.fail(field.name, "a finite number")
             if value is not None and not isinstance(value, str):
                 self._check_range(field.name, value, field.metadata)
             if value is not None and "choices" in field.metadata and value not in field.metadata["choices"]:
                 nearest = did_you_mean(value, field.metadata["choices"]) if isinstance(value, str) else ""
                 self.fail(field.name, "one of {}".format(list(field.metadata["choices"])), nearest)
-            if isinstance(value, Config):
-                value.validate()
+            for place, nested in _nested_configs(field.name, value):
+                try:
+                    nested.validate()
+                except ConfigError as error:
+                    raise ConfigError("{}.{}: {}".format(type(self).__name__, place, error)) from error
         self.check_relations()
 
     def check_relations(self) -> None:
@@ -173,38 +179,66 @@ class Config:
         for name in values:
             cls._require_known(name)
         hints = typing.get_type_hints(cls)
-        return cls(**{name: _restore(value, hints[name], cls.__name__, name) for name, value in values.items()})
+        return cls(
+            **{name: _restore(value, hints[name], "{}.{}".format(cls.__name__, name)) for name, value in values.items()}
+        )
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write the configuration as JSON, or as YAML when the suffix is ``.yaml`` or ``.yml``."""
+        """Write the configuration as JSON, or as YAML when the suffix is ``.yaml`` or ``.yml``.
+
+        Args:
+            path: The file; missing parent folders are made.
+
+        Raises:
+            MissingDependencyError: YAML was asked for and PyYAML is not installed.
+        """
         target = Path(path)
-        if target.suffix in (".yaml", ".yml"):
+        if target.suffix in _YAML_SUFFIXES:
             text = _yaml().safe_dump(self.to_dict(), sort_keys=False)
         else:
             text = json.dumps(self.to_dict(), indent=2) + "\n"
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls: Type[ConfigType], path: Union[str, Path]) -> ConfigType:
-        """Read a configuration written by :meth:`save`.
+        """Read a configuration written by :meth:`save` or by hand.
 
         Raises:
-            ConfigError: The file is not valid JSON or YAML, or a field is unknown.
+            ConfigError: The file cannot be read, is not valid JSON or YAML, or a field is unknown.
+            MissingDependencyError: The file is YAML and PyYAML is not installed.
         """
         source = Path(path)
-        text = source.read_text(encoding="utf-8")
-        if source.suffix in (".yaml", ".yml"):
-            yaml = _yaml()
-            try:
-                values = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ConfigError("{} is not valid YAML: {}".format(source, error)) from error
-        else:
-            try:
-                values = json.loads(text)
-            except ValueError as error:
-                raise ConfigError("{} is not valid JSON: {}".format(source, error)) from error
+        try:
+            text = source.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError("{} cannot be read from '{}': {}".format(cls.__name__, source, error)) from error
+        values = _parse_yaml(text, source) if source.suffix in _YAML_SUFFIXES else _parse_json(text, source)
         return cls.from_dict(values)
+
+
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+
+def _parse_json(text: str, source: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError("'{}' is not valid JSON: {}".format(source, error)) from error
+
+
+def _parse_yaml(text: str, source: Path) -> Any:
+    yaml = _yaml()
+
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined]
+        """PyYAML follows YAML 1.1, where ``3e-4`` is a string; people write it as a number."""
+
+    number = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError("'{}' is not valid YAML: {}".format(source, error)) from error
 
 
 def _yaml() -> Any:
@@ -213,6 +247,18 @@ def _yaml() -> Any:
     except ImportError as error:
         raise MissingDependencyError("YAML configuration needs PyYAML: pip install pyyaml") from error
     return yaml
+
+
+def _nested_configs(place: str, value: Any) -> Iterator[Tuple[str, Config]]:
+    """Yield the configurations in a field's value, with where they stand."""
+    if isinstance(value, Config):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _nested_configs("{}[{!r}]".format(place, key), item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _nested_configs("{}[{}]".format(place, index), item)
 
 
 def _copy_value(value: Any) -> Any:
@@ -240,28 +286,38 @@ def _plain(value: Any) -> Any:
     return {"callable": "{}.{}".format(getattr(value, "__module__", type(value).__module__), name)}
 
 
-def _restore(value: Any, hint: Any, owner: str, name: str) -> Any:
+def _restore(value: Any, hint: Any, place: str) -> Any:
+    """Turn plain JSON values back into what a field's annotation asks for."""
     if isinstance(value, dict) and set(value) == {"callable"}:
         raise ConfigError(
-            "{}.{} was recorded by name only ({}): code is never imported from a file. Leave it out and set it in "
-            "your script.".format(owner, name, value["callable"])
+            "{} was recorded by name only ({}): code is never imported from a file. Leave it out and set it in "
+            "your script.".format(place, value["callable"])
         )
-    nested = _config_type(hint)
-    if nested is not None and isinstance(value, dict):
-        if getattr(hint, "__origin__", None) is dict:
-            return {key: nested.from_dict(item) if isinstance(item, dict) else item for key, item in value.items()}
-        return nested.from_dict(value)
+    for choice in _alternatives(hint):
+        if isinstance(choice, type) and issubclass(choice, Config) and isinstance(value, dict):
+            return choice.from_dict(value)
+        if _origin(choice) is tuple and isinstance(value, list):
+            return tuple(_restore(item, Any, "{}[{}]".format(place, i)) for i, item in enumerate(value))
+    arguments = [_arguments(choice) for choice in _alternatives(hint) if _origin(choice) is type(value)]
+    inner = arguments[0][-1] if arguments and arguments[0] else Any
+    if isinstance(value, dict):
+        return {key: _restore(item, inner, "{}[{!r}]".format(place, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restore(item, inner, "{}[{}]".format(place, index)) for index, item in enumerate(value)]
     return value
 
 
-def _config_type(hint: Any) -> Optional[Type[Config]]:
-    if isinstance(hint, type) and issubclass(hint, Config):
-        return hint
-    for argument in getattr(hint, "__args__", None) or ():
-        found = _config_type(argument)
-        if found is not None:
-            return found
-    return None
+def _origin(hint: Any) -> Any:
+    # ``int | None`` of Python 3.10 to 3.13 has no __origin__; its class exists only there.
+    return getattr(hint, "__origin__", None) or (Union if type(hint).__name__ == "UnionType" else None)
+
+
+def _arguments(hint: Any) -> Tuple[Any, ...]:
+    return getattr(hint, "__args__", None) or ()
+
+
+def _alternatives(hint: Any) -> Tuple[Any, ...]:
+    return _arguments(hint) if _origin(hint) is Union else (hint,)
 
 
 def matches_type(value: Any, hint: Any) -> bool:
@@ -273,20 +329,26 @@ def matches_type(value: Any, hint: Any) -> bool:
         return True
     if hint is None or hint is type(None):
         return value is None
-    origin = getattr(hint, "__origin__", None)
-    arguments = getattr(hint, "__args__", None) or ()
+    origin, arguments = _origin(hint), _arguments(hint)
     if origin is Union:
         return any(matches_type(value, argument) for argument in arguments)
-    if origin in (list, typing.List):
+    if origin is list:
         return isinstance(value, list) and all(matches_type(item, arguments[0]) for item in value)
-    if origin in (dict, typing.Dict):
+    if origin is dict:
         return isinstance(value, dict) and all(
             matches_type(key, arguments[0]) and matches_type(item, arguments[1]) for key, item in value.items()
         )
-    if origin is not None and callable(value) and "Callable" in str(origin):
-        return True
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        wanted = arguments[:1] * len(value) if arguments[1:] == (Ellipsis,) else arguments
+        return len(value) == len(wanted) and all(map(matches_type, value, wanted))
+    if origin is collections.abc.Callable:
+        return callable(value)
     if origin is type:
         return isinstance(value, type)
+    if origin is not None and origin is getattr(typing, "Literal", None):
+        return any(value == item and type(value) is type(item) for item in arguments)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
@@ -296,10 +358,10 @@ def matches_type(value: Any, hint: Any) -> bool:
 
 def describe_type(hint: Any) -> str:
     """Return a readable name of a ``typing`` annotation."""
-    if getattr(hint, "__origin__", None) is Union:
-        return " or ".join(describe_type(argument) for argument in hint.__args__)
+    if _origin(hint) is Union:
+        return " or ".join(describe_type(argument) for argument in _arguments(hint))
     if hint is type(None):
         return "None"
-    if isinstance(hint, type) and not getattr(hint, "__args__", None):
+    if isinstance(hint, type) and not _arguments(hint):
         return hint.__name__
     return str(hint).replace("typing.", "")

@@ -97,6 +97,9 @@ class ModuleState(Stateful):
         self.target.load_state_dict(state)
 
 
+_IMPLEMENTATION_FLAGS = ("fused", "foreach", "capturable", "differentiable")
+
+
 class OptimizerState(Stateful):
     """A ``torch.optim.Optimizer`` as a :class:`Stateful`."""
 
@@ -118,6 +121,7 @@ class OptimizerState(Stateful):
             )
         parameters = [parameter for group in ours for parameter in group["params"]]
         indices = [index for group in theirs for index in group["params"]]
+        self._require_hyperparameters(theirs)
         by_index = dict(zip(indices, parameters))
         for index, moments in state["state"].items():
             if index not in by_index:
@@ -131,9 +135,27 @@ class OptimizerState(Stateful):
                         )
                     )
 
+    def _require_hyperparameters(self, groups: List[Dict[str, Any]]) -> None:
+        # Flags come and go between versions of torch, the numbers of an algorithm (its betas, its momentum) do not.
+        numbers = [
+            name
+            for name, value in self.target.defaults.items()
+            if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
+        ]
+        missing = sorted({name for group in groups for name in numbers if name not in group})
+        if missing:
+            raise StateError(
+                "{}: the saved groups lack {}, so another optimiser wrote them".format(
+                    type(self.target).__name__, ", ".join(missing)
+                )
+            )
+
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Replace moments and groups."""
-        self.target.load_state_dict(copy.deepcopy(state))
+        """Replace moments and groups; how the step is computed stays what this device was given."""
+        taken = copy.deepcopy(state)
+        for ours, theirs in zip(self.target.param_groups, taken["param_groups"]):
+            theirs.update({name: ours[name] for name in _IMPLEMENTATION_FLAGS if name in ours})
+        self.target.load_state_dict(taken)
 
 
 class PlainState(Stateful):
@@ -206,13 +228,25 @@ class Part:
 
 
 def collect_states(parts: Sequence[Part], roles: Iterable[str] = ROLES) -> Dict[str, Dict[str, Any]]:
-    """Return ``{name: {"role", "class", "state"}}`` of all parts in the given roles."""
+    """Return ``{name: {"role", "class", "state"}}`` of all parts in the given roles.
+
+    Raises:
+        StateError: Two parts have one name.
+    """
     wanted = set(roles)
+    _require_unique_names(parts)
     return {
         part.name: {"role": part.role, "class": type(part.target).__name__, "state": part.stateful.state_dict()}
         for part in parts
         if part.role in wanted
     }
+
+
+def _require_unique_names(parts: Sequence[Part]) -> None:
+    names = [part.name for part in parts]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise StateError("Two parts are called '{}'; one would overwrite the other's state.".format(twice[0]))
 
 
 def restore_states(
@@ -232,6 +266,7 @@ def restore_states(
     Raises:
         StateError: Lists every difference; nothing has changed.
     """
+    _require_unique_names(parts)
     chosen = _choose(parts, roles, only)
     problems = []
     for part in chosen:
@@ -242,6 +277,9 @@ def restore_states(
             part.stateful.validate_state(saved[part.name]["state"])
         except StateError as error:
             problems.append("'{}' does not fit: {}".format(part.name, error))
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # A state of a wrong structure trips over itself; it is a misfit like any other.
+            problems.append("'{}' does not fit: {}: {}".format(part.name, type(error).__name__, error))
     if only is None:
         names = {part.name for part in chosen}
         extra = [name for name, entry in saved.items() if entry["role"] in set(roles) and name not in names]
@@ -267,23 +305,26 @@ def _load_all_or_nothing(pairs: List[Tuple[Part, Dict[str, Any]]]) -> None:
     try:
         for part, state in pairs:
             part.stateful.load_state_dict(state)
-    except Exception:
-        for part, state in before:
-            part.stateful.load_state_dict(state)
-        raise
+    except BaseException as error:
+        for part_before, state in before:
+            part_before.stateful.load_state_dict(state)
+        if not isinstance(error, Exception):
+            raise
+        raise StateError("'{}' could not be loaded: {}: {}".format(part.name, type(error).__name__, error)) from error
 
 
 def unregistered_states(owner: Any, parts: Sequence[Part]) -> List[str]:
     """Return the names of ``owner``'s attributes that carry state but belong to no part.
 
     Attributes are looked at directly and one level deep in lists, tuples and dicts. A module inside a registered
-    module counts as registered.
+    module counts as registered, and so does what a registered adapter (:class:`ModuleState` …) wraps.
     """
     known = set()
     for part in parts:
-        known.add(id(part.target))
-        if isinstance(part.target, torch.nn.Module):
-            known.update(id(module) for module in part.target.modules())
+        for target in (part.target, getattr(part.target, "target", part.target)):
+            known.add(id(target))
+            if isinstance(target, torch.nn.Module):
+                known.update(id(module) for module in target.modules())
     missing = []
     for name, value in vars(owner).items():
         for label, item in _items_of(name, value):

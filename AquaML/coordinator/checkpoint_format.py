@@ -8,12 +8,10 @@ import dataclasses
 import json
 import math
 import os
-import sys
 import uuid
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, BinaryIO, Dict, List, Union
 
 import numpy as np
 import torch
@@ -92,7 +90,7 @@ def write_checkpoint(path: Union[str, Path], checkpoint: Checkpoint) -> Path:
         raise CheckpointError("Cannot save '{}': {}".format(target, error)) from error
     if target.is_dir():
         raise CheckpointError("Cannot save '{}': it is a folder; give a file name.".format(target))
-    temporary = target.with_name(".{}.{}.tmp".format(target.name, uuid.uuid4().hex[:12]))
+    temporary = target.with_name(".{}.tmp".format(uuid.uuid4().hex))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_archive(temporary, document, blobs)
@@ -111,7 +109,7 @@ def _write_archive(path: Path, document: Dict[str, Any], blobs: List[np.ndarray]
             archive.writestr(METADATA_MEMBER, json.dumps(document, allow_nan=False))
             for index, blob in enumerate(blobs):
                 with archive.open(_member_name(index), "w", force_zip64=True) as member:
-                    member.write(memoryview(blob).cast("B") if blob.size else b"")
+                    member.write(blob.view(np.uint8).data if blob.size else b"")
         file.flush()
         os.fsync(file.fileno())
 
@@ -129,22 +127,40 @@ def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
         CheckpointVersionError: A newer AquaML wrote it.
     """
     source = Path(path)
-    if not source.is_file():
+    if source.is_dir():
+        raise CheckpointNotFoundError("'{}' is a folder; give the checkpoint file in it.".format(source))
+    if not source.exists():
         raise CheckpointNotFoundError("There is no checkpoint file '{}'.".format(source))
     try:
-        with zipfile.ZipFile(str(source)) as archive:
-            document = json.loads(archive.read(METADATA_MEMBER).decode("utf-8"))
-            _check_header(document, source)
-            metadata = _decode(document["metadata"], archive)
-            parts = _decode(document["parts"], archive)
+        with open(str(source), "rb") as file:
+            return _read_file(file, source)
     except OSError as error:
         raise CheckpointError("Cannot read '{}': {}".format(source, error)) from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, NotImplementedError) as error:
+
+
+def _read_file(file: BinaryIO, source: Path) -> Checkpoint:
+    try:
+        return _read_archive(file, source)
+    except CheckpointError:
+        raise
+    except Exception as error:  # A damaged file can fail in any way inside zipfile, json or numpy.
         raise CheckpointCorruptError(
-            "'{}' is damaged or no AquaML checkpoint ({}). Foreign torch files are read by "
-            "agent.import_torch_weights().".format(source, error)
+            "'{}' is damaged or no AquaML checkpoint ({}: {}). Foreign torch files are read by "
+            "agent.import_torch_weights().".format(source, type(error).__name__, error)
         ) from error
-    return Checkpoint(metadata, parts)
+
+
+def _read_archive(file: BinaryIO, source: Path) -> Checkpoint:
+    with zipfile.ZipFile(file) as archive:
+        document = json.loads(archive.read(METADATA_MEMBER).decode("utf-8"))
+        _check_header(document, source)
+        checkpoint = Checkpoint(_decode(document["metadata"], archive), _decode(document["parts"], archive))
+    if not isinstance(checkpoint.metadata, dict) or not isinstance(checkpoint.parts, dict):
+        raise ValueError("metadata and parts are no dictionaries")
+    for name, part in checkpoint.parts.items():
+        if not isinstance(part, dict) or not {"role", "class", "state"} <= set(part):
+            raise ValueError("part {!r} lacks its role, class or state".format(name))
+    return checkpoint
 
 
 def _check_header(document: Any, source: Path) -> None:
@@ -163,15 +179,18 @@ def _check_header(document: Any, source: Path) -> None:
 
 def _encode(value: Any, place: str, blobs: List[np.ndarray]) -> Any:
     """Turn a state into JSON values, appending tensors to ``blobs``."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        # Hexadecimal beyond 64 bits: other JSON readers round such numbers, and Python limits their decimal digits.
+        return value if -(2**63) <= value < 2**63 else {_TAG: "int", "value": hex(value)}
     if isinstance(value, float):
-        return value if math.isfinite(value) else {_TAG: "float", "value": repr(value)}
+        return value if math.isfinite(value) else {_TAG: "float", "value": repr(float(value))}
     if isinstance(value, torch.Tensor):
         return _encode_tensor(value, place, blobs)
     if isinstance(value, np.ndarray):
         return _encode_array(value, "array", value.dtype.name, place, blobs)
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.name in _NUMPY_TYPES:
         return _encode(value.item(), place, blobs)
     if isinstance(value, list):
         return [_encode(item, "{}[{}]".format(place, index), blobs) for index, item in enumerate(value)]
@@ -194,6 +213,8 @@ def _encode(value: Any, place: str, blobs: List[np.ndarray]) -> Any:
 def _encode_tensor(tensor: torch.Tensor, place: str, blobs: List[np.ndarray]) -> Dict[str, Any]:
     if tensor.dtype not in _TORCH_NAMES:
         raise StateError("{} is a tensor of type {}, which a checkpoint cannot hold.".format(place, tensor.dtype))
+    if tensor.layout != torch.strided:
+        raise StateError("{} is a tensor of layout {}, save it as a dense one.".format(place, tensor.layout))
     plain = tensor.detach().cpu().contiguous()
     if plain.dtype == torch.bfloat16:
         plain = plain.view(torch.int16)
@@ -203,7 +224,7 @@ def _encode_tensor(tensor: torch.Tensor, place: str, blobs: List[np.ndarray]) ->
 def _encode_array(array: np.ndarray, kind: str, dtype: str, place: str, blobs: List[np.ndarray]) -> Dict[str, Any]:
     if array.dtype.name not in _NUMPY_TYPES:
         raise StateError("{} is an array of type {}, which a checkpoint cannot hold.".format(place, array.dtype))
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False) if sys.byteorder == "big" else array
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     blobs.append(np.ascontiguousarray(little).reshape(-1))
     return {_TAG: kind, "dtype": dtype, "shape": list(array.shape), "member": _member_name(len(blobs) - 1)}
 
@@ -216,6 +237,8 @@ def _decode(value: Any, archive: zipfile.ZipFile) -> Any:
     tag = value.get(_TAG)
     if tag is None:
         return {key: _decode(item, archive) for key, item in value.items()}
+    if tag == "int":
+        return int(value["value"], 16)
     if tag == "float":
         return float(value["value"])
     if tag == "tuple":
@@ -234,9 +257,12 @@ def _decode_array(entry: Dict[str, Any], archive: zipfile.ZipFile, kind: str) ->
     if not all(isinstance(size, int) and size >= 0 for size in shape):
         raise ValueError("shape {}".format(shape))
     stored = np.dtype("int16" if dtype == "bfloat16" else dtype).newbyteorder("<")
+    size, expected = archive.getinfo(entry["member"]).file_size, stored.itemsize
+    for length in shape:
+        expected *= length
+    if size != expected:
+        raise ValueError("{} holds {} bytes for shape {} of {}".format(entry["member"], size, shape, dtype))
     raw = archive.read(entry["member"])
-    if len(raw) != int(np.prod(shape, dtype=np.int64)) * stored.itemsize:
-        raise ValueError("{} holds {} bytes for shape {} of {}".format(entry["member"], len(raw), shape, dtype))
     array = np.frombuffer(raw, dtype=stored).reshape(shape).astype(stored.newbyteorder("="), copy=True)
     if kind == "array":
         return array

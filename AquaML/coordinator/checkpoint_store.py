@@ -40,11 +40,18 @@ class CheckpointStore:
         return write_checkpoint(self.folder / BEST, checkpoint)
 
     def periodic(self) -> List[Path]:
-        """Return the periodic checkpoints, oldest first."""
+        """Return the periodic checkpoints in the order in which they were written.
+
+        A run that goes on from an earlier checkpoint writes smaller timesteps after larger ones, so the time of
+        writing decides; the timestep does only between files of one instant.
+        """
         found = [
-            (int(match.group(1)), path) for path in self._files() for match in [_PERIODIC.match(path.name)] if match
+            (path.stat().st_mtime_ns, int(match.group(1)), path)
+            for path in self._files()
+            for match in [_PERIODIC.match(path.name)]
+            if match
         ]
-        return [path for _, path in sorted(found)]
+        return [path for _, _, path in sorted(found)]
 
     def best(self) -> Optional[Path]:
         """Return the best checkpoint, or None."""
@@ -60,7 +67,8 @@ class CheckpointStore:
         candidates = self.periodic()[-1:] + [path for path in (self.folder / LAST,) if path.is_file()]
         if not candidates:
             raise CheckpointNotFoundError("There is no checkpoint in '{}' to resume from.".format(self.folder))
-        return max(candidates, key=lambda path: path.stat().st_mtime_ns)
+        # Of two files of one instant (file systems with coarse clocks) the last one was written later.
+        return max(candidates, key=lambda path: (path.stat().st_mtime_ns, path.name == LAST))
 
     def _files(self) -> List[Path]:
         return sorted(self.folder.iterdir()) if self.folder.is_dir() else []

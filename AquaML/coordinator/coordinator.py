@@ -96,11 +96,17 @@ class Coordinator:
         return checkpoint.metadata
 
     def close(self) -> None:
-        """Close every component that can be closed."""
+        """Close every component that can be closed; an error is raised after all have had their turn."""
+        failed: Optional[Exception] = None
         for component in self.components.values():
             close = getattr(component, "close", None)
             if callable(close):
-                close()
+                try:
+                    close()
+                except Exception as error:
+                    failed = failed or error
+        if failed is not None:
+            raise failed
 
 
 _default: Optional[Coordinator] = None

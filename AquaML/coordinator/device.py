@@ -1,6 +1,6 @@
 """Choice of the device on which tensors live."""
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Union
 
 import torch
 
@@ -8,41 +8,42 @@ from AquaML.compat import mps_available
 from AquaML.errors import DeviceError
 
 AUTO = "auto"
+_UNKNOWN = "Unknown device {!r}; expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'."
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: Union[str, torch.device]) -> torch.device:
     """Turn a device name into a device that exists on this machine.
 
     Args:
         name: ``"auto"`` (the first CUDA device if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
-            ``"mps"``. Apple's GPU is used only when asked for, since it lacks float64.
+            ``"mps"``, or a ``torch.device``. Apple's GPU is used only when asked for, since it lacks float64.
 
     Returns:
-        The device; a CUDA device carries its index.
+        The device; a GPU carries its index, as its tensors' devices do.
 
     Raises:
         DeviceError: The name is unknown or the machine lacks the device.
     """
     if name == AUTO:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if not isinstance(name, (str, torch.device)):
+        raise DeviceError(_UNKNOWN.format(name))
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise DeviceError(
-            "Unknown device {!r}; expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'.".format(name)
-        ) from error
+    except RuntimeError as error:
+        raise DeviceError(_UNKNOWN.format(name)) from error
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "cuda":
         return _resolve_cuda(name, device.index)
     if device.type == "mps":
-        if not mps_available():
-            raise DeviceError("Device 'mps' is not available on this machine; use 'cpu' or 'auto'.")
-        return device
-    raise DeviceError("Device {!r} is not supported; expected 'auto', 'cpu', 'cuda' or 'mps'.".format(name))
+        if not mps_available() or device.index:
+            raise DeviceError("Device {!r} is not available on this machine; use 'cpu' or 'auto'.".format(name))
+        return torch.device("mps", 0)
+    raise DeviceError(_UNKNOWN.format(name))
 
 
-def _resolve_cuda(name: str, index: Optional[int]) -> torch.device:
+def _resolve_cuda(name: Union[str, torch.device], index: Optional[int]) -> torch.device:
     if not torch.cuda.is_available():
         raise DeviceError(
             "Device {!r} was asked for, but torch {} sees no CUDA device here; use 'cpu' or 'auto', or install a torch "

@@ -2,12 +2,12 @@
 
 import contextlib
 import random
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Tuple
 
 import numpy as np
 import torch
 
-from AquaML.errors import ConfigError
+from AquaML.errors import ConfigError, StateError
 from AquaML.stateful import Stateful, require_keys
 
 LARGEST_SEED = 2**32 - 1
@@ -35,7 +35,7 @@ def seed_everything(seed: int) -> int:
 
 
 class RandomState(Stateful):
-    """The states of Python's, numpy's and torch's global generators, on every device in use."""
+    """The states of Python's, numpy's and torch's global generators, on the CPU and on CUDA devices."""
 
     def state_dict(self) -> Dict[str, Any]:
         """Return all generator states as plain values."""
@@ -54,19 +54,26 @@ class RandomState(Stateful):
         }
 
     def validate_state(self, state: Dict[str, Any]) -> None:
-        """Check that all generators are there."""
+        """Check that all generators are there, by trying the states on generators of no other use."""
         require_keys(state, ("python", "numpy", "torch", "cuda"), "random state")
+        try:
+            random.Random().setstate(_as_tuples(state["python"]))
+            np.random.RandomState().set_state(_numpy_state(state["numpy"]))
+            torch.Generator().set_state(state["torch"].cpu())
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise StateError("random state: {}: {}".format(type(error).__name__, error)) from error
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restore all generators; CUDA states that this machine has no device for are left out."""
         random.setstate(_as_tuples(state["python"]))
-        saved = state["numpy"]
-        np.random.set_state(
-            (saved["kind"], saved["keys"], saved["position"], saved["has_gauss"], saved["cached_gaussian"])
-        )
+        np.random.set_state(_numpy_state(state["numpy"]))
         torch.set_rng_state(state["torch"].cpu())
         for index, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(generator.cpu(), index)
+
+
+def _numpy_state(saved: Dict[str, Any]) -> Tuple[Any, ...]:
+    return saved["kind"], saved["keys"], saved["position"], saved["has_gauss"], saved["cached_gaussian"]
 
 
 def _as_tuples(value: Any) -> Any:
