@@ -178,9 +178,9 @@ def layout_of(space: Any, root_name: str) -> SpaceLayout:
 
 def _kind_of(space: Any, name: str) -> str:
     names = [base.__name__ for base in type(space).__mro__]
-    for name in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
-        if name in names:
-            return name
+    for kind in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
+        if kind in names:
+            return kind
     raise SpaceError(
         "'{}': space {} of type {} is not supported; AquaML takes Box, Discrete, MultiDiscrete, MultiBinary, Tuple "
         "and Dict. Wrap the environment to convert it.".format(name, space, type(space).__name__)
