@@ -13,6 +13,8 @@ from AquaML.coordinator.coordinator import set_default_coordinator
 @pytest.fixture(autouse=True)
 def clean_process(tmp_path: Path, monkeypatch: Any) -> Iterator[None]:
     """Run every test in a folder of its own, with a fixed seed and a new default coordinator."""
+    # Tests run side by side; each takes one core.
+    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     torch.manual_seed(0)
