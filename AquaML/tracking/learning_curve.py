@@ -24,27 +24,30 @@ def draw_learning_curve(folder: Path, title: str) -> Optional[Path]:
 
     rows = read_rows(folder / FILE_NAME)
     steps, means = _column(rows, "episode/return_mean")
-    if not steps:
+    evaluated, scores = _column(rows, "evaluation/return_mean")
+    if not steps and not evaluated:
         return None
-    figure = Figure(figsize=(8.0, 4.5), dpi=120)
+    figure = Figure(figsize=(8.0, 5.0), dpi=120)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(1, 1, 1)
     _, lowest = _column(rows, "episode/return_min")
     _, highest = _column(rows, "episode/return_max")
-    if len(lowest) == len(highest) == len(steps):
+    if steps and len(lowest) == len(highest) == len(steps):
         axes.fill_between(steps, lowest, highest, color="tab:blue", alpha=0.15, linewidth=0, label="lowest to highest")
-    marker = "o" if len(steps) < 3 else None
-    axes.plot(steps, means, color="tab:blue", linewidth=1.5, marker=marker, label="training, mean of an interval")
-    evaluated, scores = _column(rows, "evaluation/return_mean")
+    if steps:
+        marker = "o" if len(steps) < 3 else None
+        axes.plot(steps, means, color="tab:blue", linewidth=1.5, marker=marker, label="training, mean of an interval")
     if evaluated:
-        axes.plot(evaluated, scores, color="tab:orange", marker="o", markersize=4, label="evaluation, deterministic")
+        axes.plot(evaluated, scores, color="tab:orange", marker="o", markersize=4, label="evaluation")
     axes.set_title(title, fontsize=11)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("episode return")
-    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize=9)
-    figure.tight_layout()
+    axes.margins(x=0.02)
+    # Below the axes, where it cannot lie over a curve.
+    figure.tight_layout(rect=(0.0, 0.07, 1.0, 1.0))
+    figure.legend(loc="lower center", ncol=3, fontsize=9, frameon=False)
     path = folder / PICTURE_NAME
     figure.savefig(str(path))
     return path

@@ -23,8 +23,13 @@ class Tracker:
 
     @property
     def parts(self) -> List[Part]:
-        """The sinks' positions."""
-        return [Part(sink.name, RUN, sink) for sink in self.sinks]
+        """The sinks' positions; sinks of one name are numbered."""
+        names = [sink.name for sink in self.sinks]
+        earlier = [names[:index].count(name) for index, name in enumerate(names)]
+        return [
+            Part("{}_{}".format(sink.name, count + 1) if count else sink.name, RUN, sink)
+            for sink, count in zip(self.sinks, earlier)
+        ]
 
     def open(self, folder: Path, configuration: Dict[str, Any]) -> None:
         """Open every sink.
@@ -38,6 +43,7 @@ class Tracker:
                 sink.open(folder, configuration)
                 self._working.append(sink)
             except MissingDependencyError:
+                self.close()
                 raise
             except Exception as error:
                 self._leave_out(sink, error)

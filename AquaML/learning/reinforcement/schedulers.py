@@ -1,6 +1,7 @@
 """Learning-rate schedules, called in one form whatever their kind."""
 
 import inspect
+from collections import Counter
 from typing import Any, Dict, Optional, Type, Union
 
 import torch
@@ -138,11 +139,30 @@ class LearningRateSchedule:
 
     def state_dict(self) -> Dict[str, Any]:
         """Return the scheduler's state without functions."""
-        return {name: value for name, value in self.scheduler.state_dict().items() if not callable(value)}
+        return _without_functions(self.scheduler.state_dict())
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restore the scheduler's state."""
-        self.scheduler.load_state_dict(state)
+        self.scheduler.load_state_dict(_with_counters(state, self.scheduler.state_dict()))
+
+
+def _without_functions(value: Any) -> Any:
+    if isinstance(value, dict) and not isinstance(value, Counter):
+        return {name: _without_functions(item) for name, item in value.items() if not callable(item)}
+    if isinstance(value, list):
+        return [_without_functions(item) for item in value]
+    return value
+
+
+def _with_counters(saved: Any, current: Any) -> Any:
+    """Return a saved state with a ``Counter`` where the present one has it: MultiStepLR's milestones, nested or not."""
+    if isinstance(current, Counter):
+        return Counter(saved)
+    if isinstance(current, dict) and isinstance(saved, dict):
+        return {name: _with_counters(item, current.get(name)) for name, item in saved.items()}
+    if isinstance(current, list) and isinstance(saved, list) and len(current) == len(saved):
+        return [_with_counters(item, present) for item, present in zip(saved, current)]
+    return saved
 
 
 def scheduler_class(scheduler: Union[str, Type[Any]]) -> Type[Any]:
