@@ -45,7 +45,9 @@ def differences(first: Any, second: Any, place: str = "") -> List[str]:
     if isinstance(first, (list, tuple)):
         if len(first) != len(second):
             return [place + ".len"]
-        return [line for i, item in enumerate(first) for line in differences(item, second[i], "{}[{}]".format(place, i))]
+        return [
+            line for i, item in enumerate(first) for line in differences(item, second[i], "{}[{}]".format(place, i))
+        ]
     return [] if first == second else [place]
 
 

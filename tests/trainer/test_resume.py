@@ -16,7 +16,10 @@ from AquaML.tracking.csv_sink import read_rows
 VARIANTS: List[Dict[str, Any]] = [
     {},
     {"agent": {"learning_rate_scheduler": "KLAdaptiveLR", "memory_size": 48}},
-    {"agent": {"learning_rate_scheduler": "StepLR", "learning_rate_scheduler_kwargs": {"step_size": 3}}, "shared": True},
+    {
+        "agent": {"learning_rate_scheduler": "StepLR", "learning_rate_scheduler_kwargs": {"step_size": 3}},
+        "shared": True,
+    },
     {"env_id": "CartPole-v1"},
     {"evaluation_interval": 24, "evaluation_episodes": 2},
 ]
