@@ -290,6 +290,7 @@ class _Check:
                 (label, "device"),
                 "{} lives on {}, expected {}".format(label, value.device, self.wrapper.device),
             )
+            usable = False
         return usable
 
     def _finite(self, where: str, label: str, values: torch.Tensor, indices: Optional[torch.Tensor] = None) -> bool:
@@ -423,7 +424,9 @@ def _flat(result: Tuple[Any, ...]) -> Dict[str, Any]:
 def _copied(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return {}
-    return {name: value.clone() for name, value in values.items() if isinstance(value, torch.Tensor)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    # Tensors on the device "meta" have no values that could change.
+    return {name: value.clone() for name, value in tensors.items() if value.device.type != "meta"}
 
 
 def _changed(values: Any, copy: Tensors) -> List[str]:

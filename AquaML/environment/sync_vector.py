@@ -62,14 +62,11 @@ class SyncVector:
         self._latest = out.observations
 
     def _begin(self, index: int, seed: Optional[int] = None) -> Any:
-        environment = self.environments[index]
-        start = {"seed": seed} if seed is not None else {"generator": _generator_state(environment)}
+        start: Dict[str, Any] = {"seed": seed}
+        if seed is None:
+            start = {"generator": _generator_state(self.environments[index])}
         self._episodes[index] = {"start": start, "step": self._steps}
-        try:
-            return _first_observation(index, environment.reset(seed=seed))
-        except Exception as error:
-            self._hide(index, error)
-            return self._replay_start(index, start)
+        return self._start(index, start)
 
     def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
         """Advance every environment and write the results.
@@ -103,7 +100,7 @@ class SyncVector:
                 self._store(out.final, index, observation)
                 observation = self._begin(index)
             self._store(out.observations, index, observation)
-        if ended:
+        if ended or len(self._actions) > self.REPLAY_LIMIT:
             self._forget_old_actions()
         self._latest = out.observations
         return ended
@@ -113,9 +110,12 @@ class SyncVector:
         try:
             return self.environments[index].step(self._transform.row(native, index))
         except Exception as error:
+            first = self._episodes[index]["step"] - self._oldest
+            if first < 0:
+                raise
             self._hide(index, error)
-            self._replay_start(index, self._episodes[index]["start"])
-            for row in list(self._actions)[self._episodes[index]["step"] - self._oldest : -1]:
+            self._start(index, self._episodes[index]["start"])
+            for row in list(self._actions)[first:-1]:
                 self.environments[index].step(self._transform.row(row, index))
             return self.environments[index].step(self._transform.row(native, index))
 
@@ -173,10 +173,11 @@ class SyncVector:
         self._oldest, self._steps = 0, total
         exact = True
         for index, saved in enumerate(state["episodes"]):
-            observation = self._replay_start(index, saved["start"])
+            observation = self._start(index, saved["start"])
             self._episodes[index] = {"start": saved["start"], "step": total - saved["length"]}
             for row in rows[total - saved["length"] :]:
-                observation, _, terminated, truncated, _ = self._step_one(index, row)
+                action = self._transform.row(row, index)
+                observation, _, terminated, truncated, _ = self.environments[index].step(action)
                 exact = exact and not (terminated or truncated)
             self._store(out.observations, index, observation)
             exact = exact and _same(_generator_state(self.environments[index]), state["generators"][index])
@@ -185,13 +186,13 @@ class SyncVector:
             np.array_equal(out.observations[name], saved) for name, saved in state["observations"].items()
         )
 
-    def _replay_start(self, index: int, start: Dict[str, Any]) -> Any:
-        environment = self.environments[index]
-        if "seed" in start:
-            return environment.reset(seed=start["seed"])[0]
-        if start["generator"] is not None:
-            environment.unwrapped.np_random.bit_generator.state = start["generator"]
-        return environment.reset()[0]
+    def _start(self, index: int, start: Dict[str, Any]) -> Any:
+        """Reset one environment from a seed or a state of its generator, and return the first observation."""
+        try:
+            return _first_observation(index, _reset(self.environments[index], start))
+        except Exception as error:
+            self._hide(index, error)
+            return _first_observation(index, _reset(self.environments[index], start))
 
     def render(self) -> Any:
         """Render the first environment."""
@@ -216,6 +217,14 @@ def warn_not_shown(error: Exception) -> None:
         type(error).__name__,
         error,
     )
+
+
+def _reset(environment: Any, start: Dict[str, Any]) -> Any:
+    if "seed" in start:
+        return environment.reset(seed=start["seed"])
+    if start["generator"] is not None:
+        environment.unwrapped.np_random.bit_generator.state = start["generator"]
+    return environment.reset()
 
 
 def _first_observation(index: int, result: Any) -> Any:

@@ -259,7 +259,10 @@ def _add_batch_scalars(log: Dict[str, np.ndarray], info: Mapping[str, Any], rows
             continue
         name = "{}{}".format(prefix, key)
         if isinstance(value, Mapping):
-            _add_batch_scalars(log, value, rows, name + "/")
+            inner: Dict[str, np.ndarray] = {}
+            _add_batch_scalars(inner, value, rows, name + "/")
+            _hide_unmasked(inner, info, key)
+            log.update(inner)
         elif not isinstance(value, np.ndarray) or value.shape[:1] != (rows,):
             continue
         elif value.dtype.kind == "O":
@@ -268,8 +271,12 @@ def _add_batch_scalars(log: Dict[str, np.ndarray], info: Mapping[str, Any], rows
                 if isinstance(item, Mapping):
                     add_scalars(log, item, row, rows, name + "/")
         elif value.size == rows and value.dtype.kind in "biuf":
-            numbers = value.reshape(rows).astype(np.float32)
-            mask = info.get("_{}".format(key))
-            if mask is not None:
-                numbers[~np.asarray(mask, bool)] = np.nan
-            log[name] = numbers
+            log[name] = value.reshape(rows).astype(np.float32)
+            _hide_unmasked({name: log[name]}, info, key)
+
+
+def _hide_unmasked(log: Dict[str, np.ndarray], info: Mapping[str, Any], key: Any) -> None:
+    """Make NaN of the rows in which the mask beside ``key`` says that nothing was given."""
+    mask = info.get("_{}".format(key))
+    if mask is not None:
+        _hide_rows(log, ~np.asarray(mask, bool))
