@@ -1,6 +1,7 @@
 """The base class of all agents."""
 
 import abc
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, Union
 
@@ -31,6 +32,7 @@ from AquaML.learning.model.base import Model, binding_of, rebind
 from AquaML.learning.reinforcement.agent_cfg import AgentCfg
 from AquaML.learning.reinforcement.torch_weights import read_torch_weights
 from AquaML.stateful import TRAINING, WEIGHTS, ModuleState, Part, collect_states, restore_states, unregistered_states
+from AquaML.tracking.figures import read_figures
 
 TensorDict = Dict[str, torch.Tensor]
 AGENT_KIND, RUN_KIND = "agent", "run"
@@ -243,16 +245,14 @@ class Agent(abc.ABC):
         """Whether anything was tracked since the last log."""
         return bool(self._metrics)
 
-    def collect_metrics(self) -> Dict[str, float]:
-        """Return the means of what was tracked and forget it; one device-to-host transfer."""
+    def pending_metrics(self) -> Dict[str, Union[float, torch.Tensor]]:
+        """Return the means of what was tracked, still on the device, and forget it."""
         metrics, self._metrics = self._metrics, {}
-        tensors = [v.detach().reshape(()) for vs in metrics.values() for v in vs if isinstance(v, torch.Tensor)]
-        numbers = iter(torch.stack([item.float() for item in tensors]).tolist() if tensors else [])
-        read = {
-            name: [next(numbers) if isinstance(value, torch.Tensor) else float(value) for value in values]
-            for name, values in metrics.items()
-        }
-        return {name: sum(values) / len(values) for name, values in read.items()}
+        return {name: _mean(values) for name, values in metrics.items()}
+
+    def collect_metrics(self) -> Dict[str, float]:
+        """Return the means of what was tracked as numbers and forget it; one device-to-host transfer."""
+        return read_figures(self.pending_metrics())[0]
 
     # ------------------------------------------------------------------ state
 
@@ -471,6 +471,14 @@ class Agent(abc.ABC):
                 )
             )
         return dict(given)
+
+
+def _mean(values: List[Any]) -> Union[float, torch.Tensor]:
+    tensors = [value.detach().reshape(()).float() for value in values if isinstance(value, torch.Tensor)]
+    if not tensors:
+        return math.fsum(values) / len(values)
+    numbers = math.fsum(value for value in values if not isinstance(value, torch.Tensor))
+    return (torch.stack(tensors).sum() + numbers) / len(values)
 
 
 def _agent_entries(checkpoint: Checkpoint, where: str) -> Any:

@@ -6,6 +6,7 @@ import torch
 
 from AquaML.errors import StateError
 from AquaML.stateful import Stateful, require_keys, tensor_differences
+from AquaML.tracking.figures import read_figures
 
 
 class EpisodeStatistics(Stateful):
@@ -95,14 +96,8 @@ class EpisodeStatistics(Stateful):
         """Number of transitions of all environments so far; rows that only reset are not counted."""
         return self.environment_steps_known + int(self._tensors["steps"])
 
-    def read(self) -> Dict[str, float]:
-        """Return the figures since the last call and begin anew; one device-to-host transfer.
-
-        Returns:
-            ``"environment_steps"``; if episodes ended, ``"episode/return_mean"``, ``"…_min"``, ``"…_max"``,
-            ``"episode/length_mean"``, ``"episode/count"`` and ``"info/<name>"``; and ``"best_window"``, the mean
-            return since every environment had last finished an episode, once that has happened again.
-        """
+    def pending(self) -> Dict[str, torch.Tensor]:
+        """Return what :meth:`settle` needs as numbers, still on the device."""
         tensors = self._tensors
         count = tensors["window_count"].sum()
         figures = {
@@ -112,25 +107,39 @@ class EpisodeStatistics(Stateful):
             "episode/return_max": tensors["highest"].max(),
             "episode/length_mean": tensors["window_length"].sum() / count,
             "best_window": tensors["best_return"].sum() / tensors["best_count"].sum(),
-            "window_complete": (tensors["best_count"] > 0).all().to(self._real),
-            "environment_steps": tensors["steps"].to(self._real),
+            "window_complete": (tensors["best_count"] > 0).all(),
+            "steps": tensors["steps"],
         }
         for name in [name[len("window_info/") :] for name in tensors if name.startswith("window_info/")]:
             figures["info/" + name] = tensors["window_info/" + name].sum() / tensors["window_info_count/" + name].sum()
-        numbers = dict(zip(figures, torch.stack(list(figures.values())).tolist()))
-        steps = self.environment_steps_known + int(numbers.pop("environment_steps"))
+        return figures
+
+    def settle(self, numbers: Dict[str, float]) -> Dict[str, float]:
+        """Turn the numbers of :meth:`pending` into figures and begin anew.
+
+        Returns:
+            ``"environment_steps"``; if episodes ended, ``"episode/return_mean"``, ``"…_min"``, ``"…_max"``,
+            ``"episode/length_mean"``, ``"episode/count"`` and ``"info/<name>"``; and ``"best_window"``, the mean
+            return since every environment had last finished an episode, once that has happened again.
+        """
+        numbers = dict(numbers)
+        steps = self.environment_steps_known + int(numbers.pop("steps"))
         if numbers.pop("window_complete"):
             self._clear("best_")
         else:
             del numbers["best_window"]
         if numbers["episode/count"]:
             self._clear("window_")
-            tensors["lowest"].fill_(float("inf"))
-            tensors["highest"].fill_(-float("inf"))
+            self._tensors["lowest"].fill_(float("inf"))
+            self._tensors["highest"].fill_(-float("inf"))
         else:
             numbers = {name: value for name, value in numbers.items() if name == "best_window"}
         known = {name: value for name, value in numbers.items() if value == value}
         return dict(known, environment_steps=float(steps))
+
+    def read(self) -> Dict[str, float]:
+        """Return the figures since the last call and begin anew, see :meth:`settle`; one device-to-host transfer."""
+        return self.settle(read_figures(self.pending())[0])
 
     def _clear(self, prefix: str) -> None:
         for name, tensor in self._tensors.items():

@@ -17,6 +17,7 @@ from AquaML.learning.trainers.base import Trainer, _Unsaved
 from AquaML.learning.trainers.evaluation import EpisodeSummary, Renderer, evaluate
 from AquaML.learning.trainers.phase_timer import PhaseTimer
 from AquaML.tracking.console import ProgressBar
+from AquaML.tracking.figures import read_figures
 from AquaML.tracking.learning_curve import draw_learning_curve
 from AquaML.tracking.system_monitor import SystemMonitor
 
@@ -196,9 +197,10 @@ class SequentialTrainer(Trainer):
     def log(self) -> None:
         """Collect figures since the last row and hand them to the sinks."""
         self._logged_timestep = self.timestep
-        figures = self.statistics.read()
+        numbers, metrics = read_figures(self.statistics.pending(), self.agent.pending_metrics())
+        figures = self.statistics.settle(numbers)
         best_window = figures.pop("best_window", None)
-        row = {"timestep": float(self.timestep), **figures, **self.agent.collect_metrics(), **self._speed(figures)}
+        row = {"timestep": float(self.timestep), **figures, **metrics, **self._speed(figures)}
         if self._monitor is not None:
             row.update(self._monitor.sample())
         self.write_row(row)
