@@ -12,6 +12,8 @@ from AquaML.errors import EnvironmentContractError
 
 SAME_STEP, NEXT_STEP, DISABLED = "same_step", "next_step", "disabled"
 _NOT_SCALARS = ("final_obs", "final_observation", "final_info")
+_EPISODE = "episode/"
+"""What Gymnasium's ``RecordEpisodeStatistics`` adds around a vector environment; never part of a reset's info."""
 
 
 class VectorAdapter:
@@ -175,7 +177,7 @@ class VectorAdapter:
         if self.mode == NEXT_STEP:
             _hide_rows(log, self._resets_next)
         elif self.mode == SAME_STEP and done.any() and "final_info" in info:
-            _hide_rows(log, done)
+            _hide_rows({name: values for name, values in log.items() if not name.startswith(_EPISODE)}, done)
             self._add_final_scalars(log, info["final_info"], done)
         return {name: values for name, values in log.items() if not np.isnan(values).all()}
 

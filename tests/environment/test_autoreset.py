@@ -214,3 +214,12 @@ def test_statistics_of_gymnasiums_own_wrapper_reach_the_log() -> None:
     assert seen[0]["episode/l"][:3] == [3, 2, 4] and seen[1]["episode/l"][:2] == [2, 5]
     rewards = [row[2] for row in collect(WAYS["id"](), 3)[0]]
     np.testing.assert_allclose(seen[0]["episode/r"][0], sum(rewards), rtol=1e-6)
+
+
+# Gymnasium's own wrapper loses the mask of a partial reset, so it counts nothing where autoreset is disabled.
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_statistics_around_a_vector_environment_reach_the_log(mode: Any) -> None:
+    environment = gymnasium.wrappers.vector.RecordEpisodeStatistics(vector(mode))
+    seen = scalars(GymnasiumWrapper(environment), 16)
+    assert seen[0]["episode/l"][:2] == [3, 2] and seen[2]["episode/l"][:2] == [4, 4]
+    assert seen[0]["distance"][:6] == [1, 2, 3, 1, 2, 1]
