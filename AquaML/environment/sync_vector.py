@@ -167,6 +167,10 @@ class SyncVector:
 
     def set_state(self, state: Dict[str, Any], out: StepBuffer) -> bool:
         """Replay the saved episodes; return whether observations and generators came out bit for bit the same."""
+        if set(state["observations"]) != set(self._layout.specs) or not set(state["actions"]) <= set(
+            self._transform.layout.specs
+        ):
+            return False
         total = len(next(iter(state["actions"].values()))) if state["actions"] else 0
         rows = [{name: values[step] for name, values in state["actions"].items()} for step in range(total)]
         self._actions = deque(rows)
@@ -178,7 +182,10 @@ class SyncVector:
             for row in rows[total - saved["length"] :]:
                 action = self._transform.row(row, index)
                 observation, _, terminated, truncated, _ = self.environments[index].step(action)
-                exact = exact and not (terminated or truncated)
+                if terminated or truncated:
+                    # The episode ran on when it was saved: the environment does not repeat itself.
+                    exact = False
+                    break
             self._store(out.observations, index, observation)
             exact = exact and _same(_generator_state(self.environments[index]), state["generators"][index])
         self._latest = out.observations

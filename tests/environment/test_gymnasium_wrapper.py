@@ -360,6 +360,8 @@ def test_one_environment_twice_and_different_ones() -> None:
 def test_unsupported_spaces() -> None:
     with pytest.raises(SpaceError, match=r"Text is not supported"):
         GymnasiumWrapper(OneSpaceEnv(spaces.Dict({"words": spaces.Text(4)})))
+    with pytest.raises(SpaceError, match=r"'action'.*OneOf is not supported"):
+        GymnasiumWrapper(OneSpaceEnv(action_space=spaces.OneOf([spaces.Discrete(2)])))
 
 
 def test_environments_that_reset_themselves() -> None:

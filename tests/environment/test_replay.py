@@ -179,3 +179,38 @@ def test_states_of_other_environments_are_refused() -> None:
     for other in (GymnasiumWrapper("CartPole-v1", num_envs=3), GymnasiumWrapper("Pendulum-v1", num_envs=2)):
         with pytest.raises(StateError, match=r"saved from 2 of 'CartPole-v1', this is"):
             other.validate_state(state)
+
+
+def test_states_of_other_spaces_are_not_replayed() -> None:
+    first = GymnasiumWrapper("CartPole-v1")
+    first.reset(seed=0)
+    play(first, 3, seed=1)
+    state = first.get_state()
+    assert state is not None
+    for part, name in (("observations", "other"), ("actions", "other")):
+        changed = dict(state, **{part: {name: next(iter(state[part].values()))}})
+        assert not GymnasiumWrapper("CartPole-v1").set_state(changed)
+
+
+class Unrepeatable(ClockEnv):
+    """Ends earlier each time that it is made."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Unrepeatable.made += 1
+        self._length = 10 - Unrepeatable.made
+
+    def step(self, action: np.ndarray) -> Any:
+        assert self._step < self._length, "stepped after its end"
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, self._step >= self._length, False, info
+
+
+def test_an_environment_that_does_not_repeat_itself_is_no_error() -> None:
+    first = GymnasiumWrapper(Unrepeatable)
+    states, _ = first.reset(seed=0)
+    for _ in range(8):
+        states = first.step(action_for(states))[0]
+    assert not GymnasiumWrapper(Unrepeatable).set_state(first.get_state() or {})
