@@ -179,7 +179,7 @@ def test_gradient_of_the_clipped_surrogate() -> None:
     evaluated = policy.evaluate(batch.states, torch.full((5, 1), action))
     loss = agent.policy_loss(batch, evaluated)
     surrogates = [1.2 * 2.0, 1.5 * -2.0, 0.5 * 2.0, 0.8 * -2.0, 1.1 * 3.0]
-    assert float(loss) == pytest.approx(-sum(surrogates) / 5, rel=1e-5)
+    assert loss.item() == pytest.approx(-sum(surrogates) / 5, rel=1e-5)
     loss.backward()
     # d log p / d mean = (a - mean) / std^2 = 0.25, d log p / d log_std = (a - mean)^2 / std^2 - 1 = -0.75.
     active = 1.5 * -2.0 + 0.5 * 2.0 + 1.1 * 3.0
@@ -197,11 +197,11 @@ def test_gradient_of_the_value_loss(clip: Any) -> None:
     loss = agent.value_loss(batch, values)
     loss.backward()
     if clip is None:
-        assert float(loss) == pytest.approx((0.25 + 0.81 + 2.25 + 0.0025) / 4)
+        assert loss.item() == pytest.approx((0.25 + 0.81 + 2.25 + 0.0025) / 4)
         expected = [2 * -0.5 / 4, 2 * -0.9 / 4, 2 * 1.5 / 4, 2 * 0.05 / 4]
     else:
         # The first value moved by 0.5 towards its target: clipped to 0.2, whose error 0.64 is larger and constant.
-        assert float(loss) == pytest.approx((0.64 + 0.81 + 2.25 + 0.0025) / 4)
+        assert loss.item() == pytest.approx((0.64 + 0.81 + 2.25 + 0.0025) / 4)
         expected = [0.0, 2 * -0.9 / 4, 2 * 1.5 / 4, 2 * 0.05 / 4]
     assert values.grad[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
 

@@ -180,10 +180,9 @@ class Model(nn.Module):
         """
         if not isinstance(outputs, Mapping) or name not in outputs:
             given = join_names(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-            nearest = did_you_mean(name, outputs) if isinstance(outputs, Mapping) else ""
             raise ModelError(
-                "{}.compute must return '{}' of shape {}; it returned {}.{}".format(
-                    type(self).__name__, name, shape_text(shape), given or "nothing", nearest
+                "{}.compute must return '{}' of shape {}; it returned {}.".format(
+                    type(self).__name__, name, shape_text(shape), given or "nothing"
                 )
             )
         value = outputs[name]

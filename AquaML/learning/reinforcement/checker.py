@@ -223,7 +223,8 @@ class _Inspection:
             given = dict(outcome, states=states, actions=actions, next_states=successors)
             before = copy.deepcopy(given)
             agent.record_transition(timestep=step, timesteps=steps, **given)
-            self._unchanged("record_transition", before, given)
+            if not self._unchanged("record_transition", before, given):
+                before = copy.deepcopy(given)
             done = outcome["terminated"] | outcome["truncated"]
             valid = outcome["infos"]["valid"]
             agent.on_reset(done if valid is None else ~valid)
@@ -253,12 +254,17 @@ class _Inspection:
 
     def _check_predict(self, states: TensorDict) -> None:
         agent, info = self.agent, self.world.info
-        batched = {name: value.detach().cpu().numpy() for name, value in self._deterministic(states).items()}
+        together = self._deterministic(states)
+        alone = self._deterministic({name: value[:1] for name, value in states.items()})
+        # Compared before bounds are applied, which could hide a difference.
+        if any(not _near(alone[name].cpu().numpy(), together[name][:1].cpu().numpy()) for name in together):
+            self._report("act gives other actions for a row alone than for the same row in a batch.")
+        batched = {name: value.cpu().numpy() for name, value in together.items()}
         transform = ActionTransform(info["action_layout"], info["action_bounds"])
         expected = _leaves(transform.row(transform(batched), 0))
         self._start({name: value[:1] for name, value in states.items()})
         actual = _leaves(agent.predict(_native_row(info["observation_layout"], states)))
-        if any(not np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(actual, expected)):
+        if any(not _near(a, b) for a, b in zip(actual, expected)):
             self._report(
                 "predict on one observation gives {}; act gives {} for the same one in a batch.".format(
                     actual, expected
@@ -289,7 +295,7 @@ class _Inspection:
     def _deterministic(self, states: TensorDict) -> TensorDict:
         self.agent.set_mode(training=False, deterministic=True)
         self._start(states)
-        return {name: value.clone() for name, value in self._act(states, 0, 1).items()}
+        return {name: value.detach().clone() for name, value in self._act(states, 0, 1).items()}
 
     def _act(self, states: TensorDict, step: int, steps: int) -> TensorDict:
         agent = self.agent
@@ -317,10 +323,11 @@ class _Inspection:
             names = sorted({place.split("\n")[0] for place in places})
             self._report("{} the state of {}.".format(what, join_names(names)))
 
-    def _unchanged(self, method: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        for name, value in before.items():
-            if _differences(value, now[name]):
-                self._report("{} changes the {} that it was given; work on a copy.".format(method, name))
+    def _unchanged(self, method: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        changed = [name for name, value in before.items() if _differences(value, now[name])]
+        for name in changed:
+            self._report("{} changes the {} that it was given; work on a copy.".format(method, name))
+        return not changed
 
 
 def _differences(first: Any, second: Any, place: str = "") -> List[str]:
@@ -349,6 +356,10 @@ def _same(first: Any, second: Any) -> bool:
         floating = first.dtype.kind in "fc" and second.dtype.kind in "fc"
         return first.dtype == second.dtype and bool(np.array_equal(first, second, equal_nan=floating))
     return first is second or bool(first == second) or bool(first != first and second != second)
+
+
+def _near(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-4, atol=1e-5))
 
 
 def _native_row(layout: Any, states: TensorDict) -> Any:
