@@ -175,14 +175,12 @@ def test_slots_suffice_for_the_time_limit(rollouts: int, limit: Any, slots: int)
         assert stored.slots == slots
 
 
-def test_slots_grow_and_make_room() -> None:
+def test_slots_grow_where_an_environment_needs_them() -> None:
     stored = final()
     for step in (0, 1, 5):
         stored.write(step, torch.tensor([[True], [False], [step == 5]]), observed(step))
     assert stored.slots == 3
     assert stored.observations["image"].dtype == torch.uint8
-    stored.make_room()
-    assert stored.slots == 6
     found = torch.zeros(12, 3, 1)
     stored.fill(found, values_of(stored))
     assert [found[step, 0, 0].item() for step in (0, 1, 5)] == [0.0, 10.0, 50.0]

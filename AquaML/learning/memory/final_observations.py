@@ -3,6 +3,7 @@
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
+from loguru import logger
 
 from AquaML.errors import StateError
 from AquaML.stateful import Stateful, require_keys, tensor_differences
@@ -14,7 +15,7 @@ class FinalObservations(Stateful):
     Within a rollout an environment whose episodes last ``L`` steps is cut off at most ``1 + (rollouts - 1) // L``
     times, so one slot is nearly always enough. On the CPU more slots are added when an environment needs them. On an
     accelerator that would mean waiting for the device in every step; a row that finds no slot is left to the
-    caller's fallback, :attr:`lost` counts it, and :meth:`make_room` adds slots before the next rollout.
+    caller's fallback, :attr:`lost` counts it, and :meth:`clear` adds slots one rollout later.
 
     Args:
         shapes: Observation name to shape and type of one environment's row.
@@ -42,6 +43,9 @@ class FinalObservations(Stateful):
             for name, (shape, dtype) in self._shapes.items()
         }
         self.used = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        on_cuda = device.type == "cuda"
+        self._lost = torch.zeros((), dtype=torch.int64, pin_memory=on_cuda)
+        self._arrived = torch.cuda.Event() if on_cuda else None
         self._add_slots(1 + (rollouts - 1) // max_episode_length if max_episode_length else 1)
 
     def _add_slots(self, number: int) -> None:
@@ -79,12 +83,30 @@ class FinalObservations(Stateful):
         """Number of rows of this rollout that found no slot, shape ``()``, on the device."""
         return (self.used - self.slots).clamp(min=0).sum()
 
-    def make_room(self) -> None:
-        """Double the slots; called between rollouts after rows were lost."""
-        self._add_slots(self.slots)
+    def _lost_before(self) -> int:
+        """Return how many rows the rollout before this one lost.
+
+        That number was sent to the host a whole rollout ago, so that nothing has to wait for the device here.
+        """
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return int(self._lost)
+
+    def _send_lost(self) -> None:
+        self._lost.copy_(self.lost, non_blocking=True)
+        if self._arrived is not None:
+            self._arrived.record()
 
     def clear(self) -> None:
-        """Forget all rows; called when the rollout has been trained on."""
+        """Forget all rows, and double the slots if rows were lost; called when the rollout has been trained on."""
+        if self.device.type != "cpu":
+            lost = self._lost_before()
+            if lost:
+                logger.info("{} final observations found no slot and were approximated; slots are doubled.", lost)
+                self._add_slots(self.slots)
+                self._lost.zero_()
+            else:
+                self._send_lost()
         self.steps.fill_(-1)
         self.used.zero_()
 

@@ -314,19 +314,7 @@ class OnPolicyAgent(Agent):
             normalizer.update(rollout[_STATE + name].flatten(0, 1), flat_valid)
         self.memory.start_next()
         if self.final_observations is not None:
-            self._check_lost()
             self.final_observations.clear()
-
-    def _check_lost(self) -> None:
-        final = self.final_observations
-        assert final is not None
-        if self.device.type != "cpu":
-            lost = int(final.lost)
-            if lost:
-                logger.info(
-                    "{} final observations found no slot; their values were approximated. Slots are doubled.", lost
-                )
-                final.make_room()
 
     def learn(self, batch: Batch, rows: torch.Tensor) -> None:
         """Change the networks; subclasses write this.
