@@ -183,6 +183,24 @@ def test_overwritten_results_are_found() -> None:
         check_env(Reuses(), steps=4)
 
 
+@pytest.mark.parametrize("part", ["rewards", "log/height"])
+def test_overwritten_parts_of_a_step_are_found(part: str) -> None:
+    class Reuses(GoodWrapper):
+        buffer = torch.zeros(2, 1)
+
+        def step(self, actions: Any) -> Any:
+            observations, rewards, terminated, truncated, infos = super().step(actions)
+            self.buffer.copy_(rewards)
+            if part == "rewards":
+                rewards = self.buffer
+            else:
+                infos["log"]["height"] = self.buffer
+            return observations, rewards, terminated, truncated, infos
+
+    with pytest.raises(EnvironmentContractError, match=r"step 1: '{}' as returned by step 0 was overwr".format(part)):
+        check_env(Reuses(), steps=4)
+
+
 def test_changed_actions_are_found() -> None:
     class Mutates(GoodWrapper):
         def step(self, actions: Any) -> Any:

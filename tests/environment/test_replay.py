@@ -214,3 +214,25 @@ def test_an_environment_that_does_not_repeat_itself_is_no_error() -> None:
     for _ in range(8):
         states = first.step(action_for(states))[0]
     assert not GymnasiumWrapper(Unrepeatable).set_state(first.get_state() or {})
+
+
+class HiddenChance(Mutating):
+    """Shows the same observations each time, but has used its generator more often."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        HiddenChance.made += 1
+
+    def step(self, action: np.ndarray) -> Any:
+        self.np_random.random(HiddenChance.made)
+        return super().step(action)
+
+
+def test_generators_must_stand_where_they_stood() -> None:
+    first = GymnasiumWrapper(HiddenChance)
+    first.reset(seed=0)
+    play(first, 3, seed=1)
+    state = first.get_state() or {}
+    assert first.set_state(state)
+    assert not GymnasiumWrapper(HiddenChance).set_state(state)
