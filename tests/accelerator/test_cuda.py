@@ -58,7 +58,6 @@ def test_a_log_is_one_transfer() -> None:
     run.begin()
     for _ in range(40):
         run.step()
-    waits = []
     torch.cuda.set_sync_debug_mode("warn")
     with pytest.warns(UserWarning) as caught:
         run.log()
@@ -68,19 +67,16 @@ def test_a_log_is_one_transfer() -> None:
     run.tracker.close()
 
 
-def test_parameters_equal_those_of_the_cpu_after_updates() -> None:
-    class CpuNoise(Hook):
-        """Nothing: both devices draw from their own streams, so only deterministic pieces are compared."""
-
+def test_advantages_and_returns_equal_those_of_the_cpu() -> None:
     states = {}
     for device in ("cpu", "cuda"):
-        run = trainer(device, hooks=[CpuNoise()])
+        run = trainer(device)
         run.env.to(run.agent.device)
         run.agent.setup(run.env.getEnvInfo())
         run.agent.prepare_training()
         generator = torch.Generator().manual_seed(3)
-        rows = {name: t for name, t in run.agent.memory._tensors.items()}
-        for name, tensor in rows.items():
+        rows = run.agent.memory._tensors
+        for tensor in rows.values():
             drawn = torch.rand(tensor.shape, generator=generator)
             tensor.copy_((drawn < 0.05) if tensor.dtype == torch.bool else drawn)
         rows["truncated"] &= ~rows["terminated"]
@@ -135,8 +131,6 @@ def test_it_learns_and_final_slots_grow_where_rows_were_lost() -> None:
     env = DeviceEnv(256, length=5)
     env.max_episode_length = None  # three or four time limits in every rollout of 16 steps
     run = trainer(env=env, timesteps=640, agent={"learning_rate": 1e-3})
-    before = evaluate(DeviceEnv(256), run.agent, episodes=256).return_mean if run.agent.num_envs else None
-    assert before is None
     run.train()
     assert run.agent.final_observations.slots >= 4
     assert evaluate(DeviceEnv(256), run.agent, episodes=256).return_mean > -4.0

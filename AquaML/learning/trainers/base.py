@@ -71,7 +71,7 @@ class Trainer(abc.ABC):
         self.coordinator = coordinator or default_coordinator()
         self.coordinator.require_device(agent.device, type(agent).__name__)
         self.hooks = list(hooks)
-        self._evaluation_environments = [] if evaluation_env is None else [_Unsaved(evaluation_env)]
+        self.evaluation_env = evaluation_env
         self.tracker = Tracker(self._choose_sinks() + list(sinks))
         self.statistics = EpisodeStatistics(env.num_envs, agent.device)
         self.timestep = 0
@@ -81,6 +81,9 @@ class Trainer(abc.ABC):
         self._states: Optional[Dict[str, torch.Tensor]] = None
         self._stop_reason: Optional[str] = None
         self._latest: Dict[str, float] = {}
+
+    unsaved = ("evaluation_env",)
+    """Attributes whose state belongs in no checkpoint; the evaluation environment is seeded anew each time."""
 
     @abc.abstractmethod
     def train(self) -> None:
@@ -166,7 +169,8 @@ class Trainer(abc.ABC):
         self.coordinator.register("agent", self.agent)
         self.coordinator.register("trainer", self)
         self.coordinator.register("sinks", self.tracker)
-        missing = unregistered_states(self, self.coordinator.parts())
+        found = unregistered_states(self, self.coordinator.parts())
+        missing = [name for name in found if name not in self.unsaved]
         if missing:
             raise TrainerError(
                 "{0}.{1} has a state but is in no checkpoint; add Part('{1}', 'run', self.{1}) to {0}.parts.".format(
@@ -282,13 +286,6 @@ class Trainer(abc.ABC):
         if self.cfg.wandb:
             sinks.append(WandbSink(self.cfg.wandb_project))
         return sinks
-
-
-class _Unsaved:
-    """Holds something whose state belongs in no checkpoint: an evaluation environment, which is seeded each time."""
-
-    def __init__(self, content: Any) -> None:
-        self.content = content
 
 
 def _require_type(value: Any, wanted: type, name: str, advice: str) -> None:

@@ -11,9 +11,8 @@ import torch
 from loguru import logger
 
 from AquaML.coordinator.run_folder import RunFolder
-from AquaML.environment.base import EnvironmentWrapper
 from AquaML.errors import ConfigError
-from AquaML.learning.trainers.base import Trainer, _Unsaved
+from AquaML.learning.trainers.base import Trainer
 from AquaML.learning.trainers.evaluation import EpisodeSummary, Renderer, evaluate
 from AquaML.learning.trainers.phase_timer import PhaseTimer
 from AquaML.tracking.console import ProgressBar
@@ -291,8 +290,9 @@ class SequentialTrainer(Trainer):
 
     def evaluate_agent(self) -> EpisodeSummary:
         """Evaluate during training, on environments of their own and with the same seed each time."""
+        assert self.evaluation_env is not None
         summary = evaluate(
-            self._evaluation_environments[0].content,
+            self.evaluation_env,
             self.agent,
             episodes=self.cfg.evaluation_episodes,
             deterministic=not self.cfg.stochastic_evaluation,
@@ -306,9 +306,8 @@ class SequentialTrainer(Trainer):
         return summary
 
     def _make_evaluation_environment(self) -> None:
-        if self.cfg.evaluation_interval and not self._evaluation_environments:
-            made: EnvironmentWrapper = self.env.spawn(min(self.cfg.evaluation_episodes, _LARGEST_EVALUATION))
-            self._evaluation_environments.append(_Unsaved(made))
+        if self.cfg.evaluation_interval and self.evaluation_env is None:
+            self.evaluation_env = self.env.spawn(min(self.cfg.evaluation_episodes, _LARGEST_EVALUATION))
 
     # ------------------------------------------------------------------ interruption
 
