@@ -16,17 +16,14 @@ def read_figures(*groups: Figures) -> List[Dict[str, float]]:
     Returns:
         The groups in the same order.
     """
-    tensors = [value.detach().reshape(()) for group in groups for value in group.values() if _is_tensor(value)]
+    values = [value for group in groups for value in group.values()]
+    tensors = [value.detach().reshape(()) for value in values if isinstance(value, torch.Tensor)]
     # Counts need float64; Apple's GPU has none.
     wide = torch.float32 if any(tensor.device.type == "mps" for tensor in tensors) else torch.float64
     device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), torch.device("cpu"))
     moved = [tensor.to(device=device, dtype=wide) for tensor in tensors]
     numbers = iter(torch.stack(moved).tolist() if moved else [])
     return [
-        {name: next(numbers) if _is_tensor(value) else float(value) for name, value in group.items()}
+        {name: next(numbers) if isinstance(value, torch.Tensor) else float(value) for name, value in group.items()}
         for group in groups
     ]
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
