@@ -115,6 +115,7 @@ def outcome(overrides: Dict[Type[Config], Dict[str, Any]], capfd: Any, prepare: 
 
 PARAMETERS, CONSOLE, FILES, FIGURES, TIMESTEP, ERROR = Outcome._fields
 
+
 def tripled(rewards: torch.Tensor) -> torch.Tensor:
     return rewards * rewards.abs() * 3.0
 
@@ -202,7 +203,9 @@ def earlier_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, name", [(kind, name) for kind, table in TABLES.items() for name in table], ids=lambda v: getattr(v, "__name__", v)
+    "kind, name",
+    [(kind, name) for kind, table in TABLES.items() for name in table],
+    ids=lambda v: getattr(v, "__name__", v),
 )
 def test_a_field_has_an_effect(kind: Type[Config], name: str, capfd: Any) -> None:
     value, what, shared = TABLES[kind][name]

@@ -232,7 +232,7 @@ class OnPolicyAgent(Agent):
 
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
-        with torch.inference_mode(), autocast(self.device, self._precision):
+        with torch.no_grad(), autocast(self.device, self._precision):
             inputs = self.policy.select_inputs(self.normalize(states))
             outputs = self.policy.act_deterministic(inputs) if self.is_deterministic else self.policy.act(inputs)
         if self.is_training:
