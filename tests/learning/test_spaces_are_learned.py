@@ -40,9 +40,7 @@ def trained(task: Task, withheld: Optional[str] = None) -> PPO:
     env = GymnasiumWrapper(task.make, num_envs=32)
     names = [name for name in env.observation_layout.specs if name != withheld]
     models = default_models(env.getEnvInfo(), hidden_sizes=(32, 32), policy_inputs=names, initial_log_std=-0.5)
-    cfg = PPOCfg(
-        device="cpu", rollouts=16, learning_epochs=6, mini_batches=4, learning_rate=3e-3, discount_factor=0.0
-    )
+    cfg = PPOCfg(device="cpu", rollouts=16, learning_epochs=6, mini_batches=4, learning_rate=3e-3, discount_factor=0.0)
     agent = PPO(models, cfg)
     settings = TrainerConfig(timesteps=1200, seed=0, disable_progressbar=True, tensorboard=False)
     SequentialTrainer(env, agent, settings).train()
