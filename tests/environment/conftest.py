@@ -7,5 +7,5 @@ import gymnasium.vector
 collect_ignore = (
     []
     if hasattr(gymnasium.vector, "AutoresetMode")
-    else ["test_autoreset.py", "test_checker.py", "test_gymnasium_wrapper.py"]
+    else ["test_autoreset.py", "test_environment_checker.py", "test_gymnasium_wrapper.py"]
 )

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -144,6 +145,7 @@ def test_tensorboard_of_a_resumed_run_forgets_what_came_after_the_checkpoint() -
     for step in (10, 20, 30, 40):
         first.write(step, {"loss": float(step)})
     first.close()
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which count seconds
     second = TensorBoardSink()
     second.load_state_dict({"rows": 2})
     second.open(FOLDER, {})
