@@ -3,6 +3,7 @@
 import datetime
 import importlib
 import json
+import math
 import os
 import platform
 import re
@@ -97,8 +98,17 @@ class RunFolder:
 
 
 def write_json(path: Path, values: Dict[str, Any]) -> None:
-    """Write plain values as indented JSON."""
-    path.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    """Write plain values as indented JSON; infinite numbers, which JSON does not know, become strings."""
+    text = json.dumps(_strict(values), indent=2, default=str, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions() -> Dict[str, Any]:
