@@ -115,7 +115,8 @@ def test_the_run_folder_holds_configuration_versions_and_checkpoints() -> None:
     }
     assert json.loads((folder / "versions.json").read_text())["torch"] == str(torch.__version__)
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert names == ["best.aqua", "last.aqua", "step_48.aqua", "step_64.aqua"]
+    # No window is complete yet in which every environment ended an episode, so nothing is best.
+    assert names == ["last.aqua", "step_48.aqua", "step_64.aqua"]  # one environment has not ended an episode yet
 
 
 def test_two_runs_of_one_name_get_two_folders() -> None:
