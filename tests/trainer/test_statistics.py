@@ -74,3 +74,17 @@ def test_forget_running_drops_only_what_has_not_ended() -> None:
     statistics.forget_running()
     statistics.update(column(2.0), column(1).bool(), None, {})
     assert statistics.read()["episode/return_mean"] == 1.5
+
+
+def test_tracked_figures_are_means_that_later_changes_do_not_reach() -> None:
+    from test_loop import Recorder
+
+    agent = Recorder()
+    value = torch.tensor([[3.0]])
+    agent.track("loss/x", value)
+    value.fill_(100.0)
+    agent.track("loss/x", 5)
+    agent.track("loss/y", torch.tensor(2, dtype=torch.int64))
+    assert agent.has_metrics
+    assert agent.collect_metrics() == {"loss/x": 4.0, "loss/y": 2.0}
+    assert not agent.has_metrics and agent.collect_metrics() == {}

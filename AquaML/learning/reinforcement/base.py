@@ -1,9 +1,8 @@
 """The base class of all agents."""
 
 import abc
-import math
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 import torch
@@ -78,7 +77,7 @@ class Agent(abc.ABC):
         self.action_bounds = "none"
         self.is_training = True
         self.is_deterministic = False
-        self._metrics: Dict[str, List[Any]] = {}
+        self._metrics: Dict[str, Tuple[Any, int]] = {}
         self._parts: List[Part] = []
         for role, model in self.models.items():
             if not any(part.target is model for part in self._parts):
@@ -238,7 +237,9 @@ class Agent(abc.ABC):
             name: Name with a group before a ``/``, for example ``"loss/policy"``.
             value: A number, or a tensor of one element that stays on its device until the log is written.
         """
-        self._metrics.setdefault(name, []).append(value)
+        number = value.detach().reshape(()).float() if isinstance(value, torch.Tensor) else float(value)
+        total, count = self._metrics.get(name, (0.0, 0))
+        self._metrics[name] = (total + number, count + 1)
 
     @property
     def has_metrics(self) -> bool:
@@ -248,7 +249,7 @@ class Agent(abc.ABC):
     def pending_metrics(self) -> Dict[str, Union[float, torch.Tensor]]:
         """Return the means of what was tracked, still on the device, and forget it."""
         metrics, self._metrics = self._metrics, {}
-        return {name: _mean(values) for name, values in metrics.items()}
+        return {name: total / count for name, (total, count) in metrics.items()}
 
     def collect_metrics(self) -> Dict[str, float]:
         """Return the means of what was tracked as numbers and forget it; one device-to-host transfer."""
@@ -471,14 +472,6 @@ class Agent(abc.ABC):
                 )
             )
         return dict(given)
-
-
-def _mean(values: List[Any]) -> Union[float, torch.Tensor]:
-    tensors = [value.detach().reshape(()).float() for value in values if isinstance(value, torch.Tensor)]
-    if not tensors:
-        return math.fsum(values) / len(values)
-    numbers = math.fsum(value for value in values if not isinstance(value, torch.Tensor))
-    return (torch.stack(tensors).sum() + numbers) / len(values)
 
 
 def _agent_entries(checkpoint: Checkpoint, where: str) -> Any:
