@@ -8,9 +8,9 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.environment.rows import true_successors
 from AquaML.learning.model import GaussianModel, Model, ModelCfg, default_models
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
-from AquaML.learning.trainers.sequential import true_successors
 
 MODES = ("own", "next_step", "same_step", "disabled")
 Episode = Tuple[Sequence[float], str]

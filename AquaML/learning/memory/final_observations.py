@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import torch
 from loguru import logger
 
+from AquaML.environment.rows import like_rows
 from AquaML.errors import StateError
 from AquaML.stateful import Stateful, require_keys, tensor_differences
 
@@ -74,7 +75,7 @@ class FinalObservations(Stateful):
             here = chosen & (self.used == slot)
             self.steps[slot].masked_fill_(here, step)
             for name, stored in self.observations.items():
-                mask = here.reshape((-1,) + (1,) * (stored.dim() - 2))
+                mask = like_rows(here, stored[slot])
                 stored[slot].copy_(torch.where(mask, observations[name], stored[slot]))
         self.used += chosen
 

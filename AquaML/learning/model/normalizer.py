@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 
+from AquaML.environment.rows import like_rows
 from AquaML.errors import StateError
 from AquaML.learning.model.normalizer_cfg import NormalizerCfg
 from AquaML.stateful import Stateful, require_keys, tensor_differences
@@ -75,7 +76,7 @@ class RunningNormalizer(Stateful):
             mean = rows.mean(dim=0)
             variance = (rows - mean).square_().mean(dim=0)
         else:
-            mask = valid.to(self._moments_device).reshape((len(rows),) + (1,) * (rows.dim() - 1))
+            mask = like_rows(valid.to(self._moments_device), rows)
             nothing = torch.zeros((), dtype=rows.dtype, device=rows.device)
             count = mask.sum()
             number = count.clamp(min=1)

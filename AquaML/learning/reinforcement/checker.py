@@ -12,6 +12,7 @@ import torch
 
 from AquaML.coordinator.random_state import preserved_random_state
 from AquaML.environment.base import EnvironmentWrapper
+from AquaML.environment.rows import true_successors
 from AquaML.environment.spaces import ActionTransform, TensorSpec, join_names
 from AquaML.errors import AgentError, AquaMLError
 from AquaML.learning.reinforcement.base import Agent, TensorDict
@@ -132,13 +133,7 @@ class _World:
             infos: Dict[str, Any] = {"final_obs": final, "valid": None, "log": {}}
         else:
             following, rewards, terminated, truncated, infos = self.env.step(actions)
-        successors, final = following, infos["final_obs"]
-        if final is not None:
-            ended = (terminated | truncated)[:, 0]
-            successors = {
-                name: torch.where(ended.reshape((-1,) + (1,) * (value.dim() - 1)), final[name], value)
-                for name, value in following.items()
-            }
+        successors = true_successors(following, terminated | truncated, infos["final_obs"])
         outcome = {"rewards": rewards, "terminated": terminated, "truncated": truncated, "infos": infos}
         return following, successors, outcome
 

@@ -11,6 +11,7 @@ import torch
 from loguru import logger
 
 from AquaML.coordinator.run_folder import RunFolder
+from AquaML.environment.rows import true_successors
 from AquaML.errors import ConfigError
 from AquaML.learning.trainers.base import Trainer
 from AquaML.learning.trainers.evaluation import EpisodeSummary, Renderer, evaluate
@@ -329,22 +330,3 @@ class SequentialTrainer(Trainer):
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def true_successors(
-    observations: Dict[str, torch.Tensor], done: torch.Tensor, final: Optional[Dict[str, torch.Tensor]]
-) -> Dict[str, torch.Tensor]:
-    """Return the states that the step really led to: the final observation where an episode ended.
-
-    Args:
-        observations: What to act on next, ``(N, *shape)``.
-        done: ``(N, 1)`` bool.
-        final: Final observations, valid where ``done``; None: the observations are the successors everywhere.
-    """
-    if final is None:
-        return observations
-    ended = done[:, 0]
-    return {
-        name: torch.where(ended.reshape((-1,) + (1,) * (value.dim() - 1)), final[name], value)
-        for name, value in observations.items()
-    }
