@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from clock import Clock
-from pieces import agent_state, differences, make_trainer
+from pieces import StopAt, agent_state, differences, make_trainer
 
 from AquaML.coordinator.random_state import RandomState
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
@@ -65,14 +65,19 @@ def test_evaluations_during_training_do_not_change_it() -> None:
     assert differences(agent_state(plain.agent), agent_state(watched.agent)) == []
 
 
-def test_training_goes_on_after_an_evaluation_on_the_same_environment() -> None:
-    trainer = make_trainer(timesteps=40)
+def test_training_goes_on_after_an_evaluation_on_the_same_environment(log_lines: list) -> None:
+    stop = StopAt(40)
+    trainer = make_trainer(timesteps=80, hooks=[stop])
     trainer.train()
     trainer.eval(episodes=3)
-    assert trainer.state == "finished"
-    longer = SequentialTrainer(trainer.env, trainer.agent, TrainerConfig(timesteps=40, disable_progressbar=True))
-    longer.train()
-    assert longer.timestep == 40
+    assert trainer.state == "stopped"
+    trainer.hooks.clear()
+    trainer.train()
+    assert trainer.timestep == 80
+    # Rows 33 to 40 belonged to an incomplete rollout, whose episodes the evaluation ended.
+    assert trainer.agent.memory.cursor == (80 - 40) % 16
+    assert any("The evaluation ended the running episodes" in line for line in log_lines)
+    assert not any("approximation" in line for line in log_lines)
 
 
 def test_deterministic_evaluations_are_equal_and_stochastic_ones_are_not() -> None:

@@ -107,17 +107,22 @@ class SequentialTrainer(Trainer):
         if self._states is not None and (self.timestep == 0 or self._continues or self.env.restored_exactly):
             return
         if self.timestep > 0:
-            logger.warning(
-                "The running episodes could not be taken up; every environment starts a new one, so the resumed run is "
-                "an approximation of the uninterrupted one."
-            )
+            if self._evaluated:
+                logger.info("The evaluation ended the running episodes; training goes on with new ones.")
+            else:
+                logger.warning(
+                    "The running episodes could not be taken up; every environment starts a new one, so the resumed run "
+                    "is an approximation of the uninterrupted one."
+                )
             self.agent.on_interruption()
             self.statistics.forget_running()
         states, _ = self.env.reset(seed=self.cfg.seed if self.timestep == 0 else None)
         self._states = {name: value.clone() for name, value in states.items()}
+        self._evaluated = False
         self.agent.on_reset(torch.ones((self.env.num_envs, 1), dtype=torch.bool, device=self.agent.device))
 
     _continues = False
+    _evaluated = False
     _logged_timestep = -1
 
     def step(self) -> None:
@@ -269,7 +274,7 @@ class SequentialTrainer(Trainer):
             else:
                 agent.bind_spaces(env.observation_layout, env.action_layout, env.action_bounds)
             # The training's running episodes end here; the next train() begins new ones.
-            self._states, self._continues = None, False
+            self._states, self._continues, self._evaluated = None, False, True
             summary = evaluate(
                 env,
                 agent,
