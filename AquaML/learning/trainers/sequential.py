@@ -111,8 +111,8 @@ class SequentialTrainer(Trainer):
                 logger.info("The evaluation ended the running episodes; training goes on with new ones.")
             else:
                 logger.warning(
-                    "The running episodes could not be taken up; every environment starts a new one, so the resumed run "
-                    "is an approximation of the uninterrupted one."
+                    "The running episodes could not be taken up; every environment starts a new one, so the resumed "
+                    "run is an approximation of the uninterrupted one."
                 )
             self.agent.on_interruption()
             self.statistics.forget_running()
