@@ -16,7 +16,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["Fig"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]  # Links to files outside Doc are checked by tests/documents/test_links.py.
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -9,9 +9,7 @@ import pytest
 from pages import CHINESE_PAGES, ENGLISH_PAGES, REPOSITORY, name_of
 
 OTHER_PAGES: List[Path] = [
-    REPOSITORY / name
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-    if (REPOSITORY / name).is_file()
+    REPOSITORY / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md") if (REPOSITORY / name).is_file()
 ]
 PAGES = ENGLISH_PAGES + CHINESE_PAGES + OTHER_PAGES
 ELSEWHERE = ("http://", "https://", "mailto:")
