@@ -176,7 +176,7 @@ def test_any_nesting_of_plain_values(value: Any) -> None:
         (torch.eye(2).to_sparse(), "layout torch.sparse_coo"),
         (np.array(["text"]), "is an array of type <U4"),
         (np.array([object()]), "is an array of type object"),
-        (np.longdouble(1), "holds a longdouble"),
+        (np.longdouble(1), "holds a {}".format(type(np.longdouble(1)).__name__)),
         ({"x": {(1, 2): [object()]}}, "parts.part.state.x.(1, 2)[0] holds a object"),
     ],
 )

@@ -5,13 +5,14 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.environment.rows import true_successors
 from AquaML.learning.model import GaussianModel, Model, ModelCfg, default_models
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 
+AutoresetMode = getattr(gymnasium.vector, "AutoresetMode", None)
 MODES = ("own", "next_step", "same_step", "disabled")
 Episode = Tuple[Sequence[float], str]
 """Rewards of the steps, and how the last one ends: "terminated", "truncated" or "both"."""
@@ -71,12 +72,54 @@ class SpaceEnv(gymnasium.Env):
         return self.observation_space.sample(), float(self.np_random.normal()), False, self.clock >= self.limit, {}
 
 
+class ModalVector(VectorEnv):
+    """A vector environment with the autoreset modes of Gymnasium 1.1, for versions before it."""
+
+    def __init__(self, makers: Sequence[Callable[[], gymnasium.Env]], mode: str) -> None:
+        self.environments, self.mode, self.num_envs = [make() for make in makers], mode, len(makers)
+        self.single_observation_space = self.environments[0].observation_space
+        self.single_action_space = self.environments[0].action_space
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, self.num_envs)
+        self.metadata: Dict[str, Any] = {}
+        self.render_mode = None
+        self.closed = False
+        self.observations = np.zeros((self.num_envs, 2), np.float32)
+        self.ended = np.zeros(self.num_envs, bool)
+
+    def reset(self, *, seed: Optional[int] = None, options: Any = None) -> Any:
+        for index in np.flatnonzero((options or {}).get("reset_mask", np.ones(self.num_envs, bool))):
+            self.observations[index], _ = self.environments[index].reset()
+            self.ended[index] = False
+        return self.observations.copy(), {}
+
+    def step(self, actions: Any) -> Any:
+        rewards, flags = np.zeros(self.num_envs), np.zeros((2, self.num_envs), bool)
+        final = np.full(self.num_envs, None, object)
+        for index, environment in enumerate(self.environments):
+            if self.mode == "next_step" and self.ended[index]:
+                self.observations[index], _ = environment.reset()
+                continue
+            result = environment.step(actions[index])
+            self.observations[index], rewards[index], flags[0, index], flags[1, index], _ = result
+            if self.mode == "same_step" and flags[:, index].any():
+                final[index] = result[0]
+                self.observations[index], _ = environment.reset()
+        self.ended = flags.any(0)
+        return self.observations.copy(), rewards, flags[0], flags[1], {"final_observation": final}
+
+    def close(self, **arguments: Any) -> None:
+        self.closed = True
+
+
 def wrap(mode: str, plans: Sequence[Sequence[Episode]], **options: Any) -> GymnasiumWrapper:
     """One environment per plan, reset in the given way."""
     makers: List[Callable[[], gymnasium.Env]] = [lambda plan=plan: ScriptedEnv(plan) for plan in plans]
     if mode == "own":
         remaining = iter(makers)
         return GymnasiumWrapper(lambda: next(remaining)(), num_envs=len(plans), **options)
+    if AutoresetMode is None:
+        return GymnasiumWrapper(ModalVector(makers, mode), autoreset=mode, **options)
     modes = {
         "next_step": AutoresetMode.NEXT_STEP,
         "same_step": AutoresetMode.SAME_STEP,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scripted import SpaceEnv, drive, small_agent
 
+from AquaML.compat import safe_load_available
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import AgentError, CheckpointError, CheckpointMismatchError, CheckpointNotFoundError
 from AquaML.learning.model import default_models
@@ -216,6 +217,12 @@ def test_loading_drops_what_the_former_policy_left_in_the_rollout() -> None:
 # ---------------------------------------------------------------------- weights of torch.save
 
 
+needs_safe_load = pytest.mark.skipif(
+    not safe_load_available(), reason="this torch refuses foreign files, which another test shows"
+)
+
+
+@needs_safe_load
 def test_plain_weights(log_lines: list) -> None:
     env = world()
     source, agent = trained(env, seed=1), trained(env, seed=2)
@@ -230,6 +237,7 @@ def test_plain_weights(log_lines: list) -> None:
     assert torch.equal(agent.value.output.weight, source.value.output.weight)
 
 
+@needs_safe_load
 def test_weights_by_role() -> None:
     env = world()
     source, agent = trained(env, seed=1), trained(env, seed=2)
@@ -244,6 +252,7 @@ class Code:
         return (Path.touch, (Path("executed"),))
 
 
+@needs_safe_load
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
 def test_code_in_a_file_is_refused_and_not_run(writer: str) -> None:
     agent = trained(world())
@@ -258,6 +267,18 @@ def test_code_in_a_file_is_refused_and_not_run(writer: str) -> None:
     assert snapshot(agent) == before
 
 
+@pytest.mark.skipif(safe_load_available(), reason="this torch reads foreign files safely")
+def test_foreign_files_are_refused_where_they_could_run_code() -> None:
+    agent = trained(world())
+    before = snapshot(agent)
+    torch.save({"policy": Code()}, "evil.pt")
+    with pytest.raises(CheckpointError, match="cannot read foreign files without running code .*use 1.13 or newer"):
+        agent.import_torch_weights("evil.pt")
+    assert not Path("executed").exists()
+    assert snapshot(agent) == before
+
+
+@needs_safe_load
 def test_weights_that_do_not_fit() -> None:
     agent = trained(world())
     before = snapshot(agent)

@@ -8,6 +8,7 @@ import torch
 
 from AquaML.compat import scheduler_base_class
 from AquaML.errors import ConfigError, did_you_mean
+from AquaML.stateful import require_dictionary, require_keys
 
 
 class KLAdaptiveLR:
@@ -140,6 +141,16 @@ class LearningRateSchedule:
     def state_dict(self) -> Dict[str, Any]:
         """Return the scheduler's state without functions."""
         return _without_functions(self.scheduler.state_dict())
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Compare the names of a saved state with the present one.
+
+        Raises:
+            StateError: Names are missing or unknown.
+        """
+        require_dictionary(state, type(self.scheduler).__name__)
+        # Before torch 2 a ReduceLROnPlateau has this entry only after its first step.
+        require_keys(dict(state, _last_lr=None), set(self.state_dict()) | {"_last_lr"}, type(self.scheduler).__name__)
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restore the scheduler's state."""
