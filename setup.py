@@ -1,45 +1,63 @@
-"""Packaging metadata of AquaML."""
+"""Packaging metadata of AquaML; the version stands in ``AquaML/__init__.py`` alone."""
 
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-version = re.search(r'__version__ = "(.+?)"', Path("AquaML/__init__.py").read_text(encoding="utf-8")).group(1)
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "AquaML/__init__.py").read_text(encoding="utf-8"), re.M).group(1)
+
+TENSORBOARD = ["tensorboard"]
+WANDB = ["wandb"]
+YAML = ["pyyaml"]
 
 setup(
     name="AquaML",
-    version=version,
+    version=VERSION,
     description="Object-oriented reinforcement learning for robots, on PyTorch",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The AquaML developers",
+    license="MIT",
+    keywords=["reinforcement learning", "robotics", "PPO", "PyTorch", "Gymnasium"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.7",
+        "Programming Language :: Python :: 3.8",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.7",
     packages=find_packages(include=["AquaML", "AquaML.*"]),
     package_data={"AquaML": ["py.typed"]},
-    license="MIT",
+    zip_safe=False,
     install_requires=[
-        "torch>=1.10",
-        "numpy>=1.21",
-        "gymnasium>=0.28",
-        "loguru>=0.6",
-        "tqdm>=4.62",
-        "matplotlib>=3.5",
+        "torch>=1.10.0",
+        "numpy>=1.21.0",
+        "gymnasium>=0.28.0",
+        "loguru>=0.6.0",
+        "tqdm>=4.62.0",
+        "matplotlib>=3.5.0",
     ],
     extras_require={
-        "test": [
-            "gymnasium[classic-control]",
-            "hypothesis",
-            "mypy",
-            "pytest",
-            "pytest-xdist",
-            "pyyaml",
-            "ruff",
-            "tensorboard",
-            "types-PyYAML",
-            "types-tqdm",
-            "wandb",
-        ],
-        "tensorboard": ["tensorboard"],
-        "wandb": ["wandb"],
+        "tensorboard": TENSORBOARD,
+        "wandb": WANDB,
+        "yaml": YAML,
         "gpu-stats": ["nvidia-ml-py"],
-        "yaml": ["pyyaml"],
+        "test": ["build", "gymnasium[classic-control]", "hypothesis", "pytest", "pytest-xdist"]
+        + TENSORBOARD
+        + WANDB
+        + YAML,
+        "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm", "vermin"],
+        "docs": ["furo", "myst-parser>=2", "sphinx>=7"],
     },
 )
