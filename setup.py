@@ -53,7 +53,15 @@ setup(
         "wandb": WANDB,
         "yaml": YAML,
         "gpu-stats": ["nvidia-ml-py"],
-        "test": ["build", "gymnasium[classic-control]", "hypothesis", "pytest", "pytest-xdist"]
+        "test": [
+            "build",
+            "gymnasium[classic-control]",
+            "hypothesis",
+            "pytest",
+            "pytest-xdist",
+            "setuptools>=61",
+            "wheel",
+        ]
         + TENSORBOARD
         + WANDB
         + YAML,
