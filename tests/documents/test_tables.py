@@ -1,4 +1,4 @@
-"""Tables of settings name every field with its default, in order."""
+"""Tables name what there is: every field of a configuration with its default, every figure, every key of the status."""
 
 import dataclasses
 import re
@@ -9,8 +9,11 @@ import pytest
 from pages import CHINESE, DOCUMENTS, name_of
 
 from AquaML.config import Config
-from AquaML.learning.reinforcement.on_policy.ppo import PPOCfg
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 from AquaML.learning.trainers.base import TrainerConfig
+from AquaML.learning.trainers.sequential import SequentialTrainer
 
 TABLES: List[Tuple[Path, Type[Config]]] = [
     (DOCUMENTS / "ppo.md", PPOCfg),
@@ -32,3 +35,42 @@ def test_the_table_equals_the_configuration(page: Path, kind: Type[Config]) -> N
     shown = [(row[0].strip("`"), row[1].strip("`")) for row in rows]
     assert shown == [(field.name, repr(default_of(field))) for field in dataclasses.fields(kind)]  # type: ignore
     assert all(len(row) == 3 and row[2] for row in rows)
+
+
+def rows_of(page: Path, heading: str) -> List[List[str]]:
+    """Return the cells of the first table under a heading."""
+    section = page.read_text(encoding="utf-8").split("## " + heading, 1)[1]
+    table = re.search(r"^\|.*\n\|[- |]+\n((?:\|.*\n)+)", section, re.M)
+    assert table is not None
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.group(1).splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: Any) -> SequentialTrainer:
+    env = GymnasiumWrapper("Pendulum-v1", num_envs=2)
+    agent = PPO(default_models(env.getEnvInfo()), PPOCfg(device="cpu", rollouts=32))
+    cfg = TrainerConfig(
+        timesteps=256,
+        evaluation_interval=256,
+        evaluation_episodes=2,
+        disable_progressbar=True,
+        run_directory=str(tmp_path_factory.mktemp("runs")),
+    )
+    trainer = SequentialTrainer(env, agent, cfg)
+    trainer.train()
+    return trainer
+
+
+def test_the_table_of_figures_is_what_a_run_logs(trainer: SequentialTrainer) -> None:
+    named = set()
+    for group, names in rows_of(DOCUMENTS / "how_to" / "log.md", "Which figures there are"):
+        prefix = group.strip("`") if group.startswith("`") else ""
+        named |= {prefix + name for name in re.findall(r"`([\w/]+)`", names)}
+    needs_a_gpu = {"system/gpu_memory_allocated", "system/gpu_load", "system/gpu_power"}
+    # A process's memory cannot be read on Windows.
+    assert named - needs_a_gpu - {"system/peak_process_memory"} <= set(trainer.get_status()["figures"]) <= named
+
+
+def test_the_table_of_the_status_names_every_key(trainer: SequentialTrainer) -> None:
+    named = [name for keys, _ in rows_of(DOCUMENTS / "trainer.md", "Status") for name in re.findall(r"`(\w+)`", keys)]
+    assert sorted(named) == sorted(trainer.get_status())
