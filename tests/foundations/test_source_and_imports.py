@@ -116,3 +116,14 @@ def test_every_error_is_an_aquaml_error_and_a_builtin_one() -> None:
         assert issubclass(kind, AquaMLError)
         builtin = [base for base in kind.__mro__ if base.__module__ == "builtins" and base is not Exception]
         assert kind is AquaMLError or any(issubclass(base, Exception) for base in builtin), kind
+
+
+def test_default_models_is_the_function_in_whatever_order_it_is_asked_for(tmp_path: Path) -> None:
+    code = (
+        "import AquaML\n"
+        "first = AquaML.default_models\n"
+        "from AquaML.learning.model import default_models\n"
+        "assert callable(first) and first is default_models"
+    )
+    result = in_new_process(code, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")

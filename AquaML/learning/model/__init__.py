@@ -1,6 +1,12 @@
 """Networks by dictionary, distributions and normalisers."""
 
+from typing import TYPE_CHECKING
+
 from AquaML._lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    # The function has its module's name; a type checker would take the module.
+    from AquaML.learning.model.default_models import default_models as default_models
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
