@@ -5,6 +5,8 @@ and its wrapper keeps the pictures. Where nothing can be rendered (no pygame, fo
 figures are computed all the same.
 
 Run ``python examples/evaluation_video.py``; ``--load runs/<run>/checkpoints/best.aqua`` films an agent of another run.
+
+With the defaults, about a minute and a half on two cores, the film shows a swing-up from below; its return is -251.
 """
 
 import argparse
