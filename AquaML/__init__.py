@@ -14,7 +14,7 @@ __getattr__, __dir__ = lazy_attributes(
         "check_agent": "AquaML.learning.reinforcement.checker",
         "check_env": "AquaML.environment.checker",
         "default_coordinator": "AquaML.coordinator.coordinator",
-        "default_models": "AquaML.learning.model",
+        "default_models": "AquaML.learning.model.ready_made",
         "seed_everything": "AquaML.coordinator.random_state",
     },
 )

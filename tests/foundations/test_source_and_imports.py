@@ -120,7 +120,7 @@ def test_every_error_is_an_aquaml_error_and_a_builtin_one() -> None:
 
 def test_default_models_is_the_function_in_whatever_order_it_is_asked_for(tmp_path: Path) -> None:
     code = (
-        "import AquaML\n"
+        "import AquaML, AquaML.learning.model.ready_made\n"
         "first = AquaML.default_models\n"
         "from AquaML.learning.model import default_models\n"
         "assert callable(first) and first is default_models"

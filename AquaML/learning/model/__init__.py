@@ -1,12 +1,6 @@
 """Networks by dictionary, distributions and normalisers."""
 
-from typing import TYPE_CHECKING
-
 from AquaML._lazy import lazy_attributes
-
-if TYPE_CHECKING:
-    # The function has its module's name; a type checker would take the module.
-    from AquaML.learning.model.default_models import default_models as default_models
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -21,6 +15,6 @@ __getattr__, __dir__ = lazy_attributes(
         "NormalizerCfg": "AquaML.learning.model.normalizer_cfg",
         "RunningNormalizer": "AquaML.learning.model.normalizer",
         "StochasticModel": "AquaML.learning.model.stochastic",
-        "default_models": "AquaML.learning.model.default_models",
+        "default_models": "AquaML.learning.model.ready_made",
     },
 )
