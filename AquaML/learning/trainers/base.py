@@ -290,4 +290,7 @@ class Trainer(abc.ABC):
 
 def _require_type(value: Any, wanted: type, name: str, advice: str) -> None:
     if not isinstance(value, wanted):
-        raise TrainerError("{} is a {}; expected a {}: {}.".format(name, type(value).__name__, wanted.__name__, advice))
+        article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+        raise TrainerError(
+            "{} is a {}; expected {} {}: {}.".format(name, type(value).__name__, article, wanted.__name__, advice)
+        )
