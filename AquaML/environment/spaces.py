@@ -6,7 +6,7 @@ Gymnasium's and neither package is imported here.
 """
 
 import dataclasses
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -151,6 +151,17 @@ class SpaceLayout:
         _flatten(self.structure, value, leaves)
         return leaves
 
+    def flatten_needed(self, value: Any, needed: Iterable[str]) -> Dict[str, np.ndarray]:
+        """Take a nested value apart as :meth:`flatten` does; keys below which no needed leaf stands may be missing.
+
+        Args:
+            value: One sample, for example what a robot observes.
+            needed: Names of the leaves that must be there.
+        """
+        leaves: Dict[str, np.ndarray] = {}
+        _flatten(_present(self.structure, value, set(needed)), value, leaves)
+        return leaves
+
     def unflatten(self, leaves: Mapping[str, Any]) -> Any:
         """Put leaves together into the environment's own nesting."""
         return _unflatten(self.structure, leaves)
@@ -281,6 +292,24 @@ def _as_array(name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise EnvironmentContractError("'{}' is no regular array: {}".format(name, error)) from error
+
+
+def _present(structure: Structure, value: Any, needed: Set[str]) -> Structure:
+    """Return the structure without the keys that are missing in ``value`` and not needed."""
+    if isinstance(structure, str) or structure["kind"] != "Dict" or not isinstance(value, Mapping):
+        return structure
+    items = {
+        key: _present(part, value.get(key), needed)
+        for key, part in structure["items"].items()
+        if key in value or needed.intersection(_leaf_names(part))
+    }
+    return {"kind": "Dict", "items": items}
+
+
+def _leaf_names(structure: Structure) -> List[str]:
+    if isinstance(structure, str):
+        return [structure]
+    return [name for part in structure["items"].values() for name in _leaf_names(part)]
 
 
 def _unflatten(structure: Structure, leaves: Mapping[str, Any]) -> Any:

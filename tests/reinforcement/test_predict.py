@@ -10,6 +10,8 @@ from scripted import SpaceEnv, drive, small_agent
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import EnvironmentContractError
+from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 
 spaces = gymnasium.spaces
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
@@ -114,3 +116,27 @@ def test_observations_that_do_not_fit(observation: Any, words: str) -> None:
     given = {"arm": {"p": BOX.sample()} if observation is None else {"q": observation}}
     with pytest.raises(EnvironmentContractError, match=words):
         agent.predict(given)
+
+
+def test_a_robot_need_not_have_what_only_the_critic_sees() -> None:
+    class Privileged(gymnasium.Env):
+        observation_space = gymnasium.spaces.Dict(
+            {
+                "state": gymnasium.spaces.Dict({"joints": gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)}),
+                "privileged": gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32),
+            }
+        )
+        action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    env = GymnasiumWrapper(Privileged)
+    agent = PPO(default_models(env.getEnvInfo()), PPOCfg(device="cpu"))
+    agent.setup(env.getEnvInfo())
+    seen = {"joints": np.array([0.5, -0.5], np.float32)}
+    whole = agent.predict({"state": seen, "privileged": np.ones(3, np.float32)})
+    assert np.array_equal(agent.predict({"state": seen}), whole)
+    with pytest.raises(EnvironmentContractError, match="joints"):
+        agent.predict({"state": {}})
+    with pytest.raises(EnvironmentContractError, match="'state'"):
+        agent.predict({"privileged": np.ones(3, np.float32)})
+    with pytest.raises(EnvironmentContractError, match="'other'"):
+        agent.predict({"state": seen, "other": np.ones(3, np.float32)})

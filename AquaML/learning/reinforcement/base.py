@@ -409,7 +409,8 @@ class Agent(abc.ABC):
         """Choose the deterministic action for one observation, as on a robot; no environment is needed.
 
         Args:
-            observation: One unbatched observation in the environment's own form: an array, or a dict of arrays.
+            observation: One unbatched observation in the environment's own form: an array, or a dict of arrays. What
+                only the value function reads may be missing.
 
         Returns:
             One action in the environment's own form: an array or number, or a dict or tuple of them.
@@ -439,8 +440,10 @@ class Agent(abc.ABC):
                 tensor = torch.as_tensor(array, dtype=torch.float32 if array.dtype == np.float64 else None)
                 batch[name] = tensor.reshape((1,) + (tuple(tensor.shape) or (1,))).to(self.device)
             return batch
-        for name, value in self.observation_layout.flatten(observation).items():
-            spec = self.observation_layout.specs[name]
+        policy, specs = self.models.get("policy"), self.observation_layout.specs
+        needed = policy.input_names(specs) if isinstance(policy, Model) else list(specs)
+        for name, value in self.observation_layout.flatten_needed(observation, needed).items():
+            spec = specs[name]
             stored = np.zeros((1,) + spec.shape, spec.dtype)
             store_leaf(spec, value, stored[0])
             batch[name] = torch.from_numpy(stored).to(self.device)
