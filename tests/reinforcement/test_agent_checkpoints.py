@@ -267,6 +267,8 @@ def test_code_in_a_file_is_refused_and_not_run(writer: str) -> None:
     assert snapshot(agent) == before
 
 
+# The refusal exists only where torch is older than 1.13, which the run on Python 3.8 has; the tests above and below are
+# its counterpart on newer torch.
 @pytest.mark.skipif(safe_load_available(), reason="this torch reads foreign files safely")
 def test_foreign_files_are_refused_where_they_could_run_code() -> None:
     agent = trained(world())
