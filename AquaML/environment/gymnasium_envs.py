@@ -1,25 +1,20 @@
 """Gymnasium environments: an id, a made environment, or a vector environment."""
 
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 import gymnasium
-import numpy as np
 
 # Gymnasium before 1.0 does not import this part by itself.
 import gymnasium.vector  # noqa: F401  isort: skip
 
-from AquaML.compat import require_numpy_bridge
-from AquaML.environment.base import EnvironmentWrapper, StepResult, TensorDict
-from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, first_row, layout_of
-from AquaML.environment.step_buffers import StepBuffer, StepBuffers
-from AquaML.environment.sync_vector import SyncVector, warn_not_shown
-from AquaML.environment.vector_adapter import VectorAdapter
+from AquaML.environment.backend_wrapper import BackendWrapper
+from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, layout_of
+from AquaML.environment.vectorization.adapter import VectorAdapter
+from AquaML.environment.vectorization.sync import SyncVector, warn_not_shown
 from AquaML.errors import EnvironmentContractError, MissingDependencyError, did_you_mean
 
-import torch  # isort: skip
 
-
-class GymnasiumWrapper(EnvironmentWrapper):
+class GymnasiumWrapper(BackendWrapper):
     """Gymnasium 0.28 and newer behind AquaML's step contract.
 
     Args:
@@ -55,18 +50,10 @@ class GymnasiumWrapper(EnvironmentWrapper):
         gives_final_observation: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__()
-        require_numpy_bridge()
+        super().__init__(seed, action_bounds, finite_horizon)
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise EnvironmentContractError("num_envs is {!r}; expected an integer of at least 1.".format(num_envs))
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise EnvironmentContractError("seed is {!r}; expected None or an integer of at least 0.".format(seed))
-        self._seed = None if seed is None else int(seed)
-        self._started = False
-        self._finite_horizon = finite_horizon
-        self.action_bounds = action_bounds
         self._arguments = dict(kwargs, render_mode=None, action_bounds=action_bounds, finite_horizon=finite_horizon)
-        self._closed = False
         if _is_vector(env):
             self._adopt_vector(env, num_envs, render_mode, autoreset, gives_final_observation, kwargs)
         else:
@@ -76,10 +63,6 @@ class GymnasiumWrapper(EnvironmentWrapper):
                     "wrapper.".format(env)
                 )
             self._build(env, num_envs, render_mode, kwargs)
-        self.autoreset = self._backend.autoreset
-        self.gives_final_observation = self._backend.gives_final_observation
-        self.has_invalid_rows = self._backend.has_invalid_rows
-        self._buffers = StepBuffers(self.observation_layout.specs, self.num_envs, self.device)
 
     def _adopt_vector(
         self, env: Any, num_envs: int, render_mode: Optional[str], autoreset: str, final: bool, kwargs: Dict[str, Any]
@@ -100,10 +83,7 @@ class GymnasiumWrapper(EnvironmentWrapper):
         transform = self._describe(
             env.single_observation_space, env.single_action_space, getattr(env, "spec", None), env
         )
-        self._backend: Union[SyncVector, VectorAdapter] = VectorAdapter(
-            env, self.observation_layout, transform, autoreset, final
-        )
-        self.num_envs = self._backend.num_envs
+        self.attach(VectorAdapter(env, self.observation_layout, transform, autoreset, final))
 
     def _build(self, env: Any, num_envs: int, render_mode: Optional[str], kwargs: Dict[str, Any]) -> None:
         display_error: Optional[Exception] = None
@@ -132,11 +112,11 @@ class GymnasiumWrapper(EnvironmentWrapper):
         )
         self._require_alike(environments)
         hidden = self._factory if render_mode == "human" and display_error is None else None
-        self._backend = SyncVector(environments, self.observation_layout, transform, hidden)
+        backend = SyncVector(environments, self.observation_layout, transform, hidden)
         if display_error is not None:
-            self._backend.display_failed = True
+            backend.display_failed = True
             warn_not_shown(display_error)
-        self.num_envs = len(environments)
+        self.attach(backend)
 
     def _require_alike(self, environments: Sequence[gymnasium.Env]) -> None:
         if len({id(environment) for environment in environments}) < len(environments):
@@ -155,119 +135,17 @@ class GymnasiumWrapper(EnvironmentWrapper):
                     )
 
     def _describe(self, observation_space: Any, action_space: Any, spec: Any, env: Any) -> ActionTransform:
-        self.observation_layout = layout_of(observation_space, OBSERVATION_NAME)
-        self.action_layout = layout_of(action_space, ACTION_NAME)
         self.name = spec.id if spec is not None else type(env.unwrapped).__name__
         self.max_episode_length = getattr(spec, "max_episode_steps", None)
-        self._transform = ActionTransform(self.action_layout, self.action_bounds)
-        return self._transform
-
-    def to(self, device: torch.device) -> None:
-        """Move what is returned from now on to a device."""
-        if device != self.device:
-            super().to(device)
-            self._buffers = StepBuffers(self.observation_layout.specs, self.num_envs, device)
-
-    def reset(self, seed: Optional[int] = None) -> Tuple[TensorDict, Dict[str, Any]]:
-        """Start a new episode everywhere; see :meth:`EnvironmentWrapper.reset`."""
-        self._require_open()
-        if seed is None:
-            seed, self._seed = self._seed, None
-        out = self._buffers.next()
-        self._backend.reset(seed, out)
-        self._started = True
-        self._require_finite(out.observations, "Observation", None)
-        return out.publish("observation/"), {"final_obs": None, "valid": None, "log": {}}
-
-    def step(self, actions: Any) -> StepResult:
-        """Advance every environment; see :meth:`EnvironmentWrapper.step`."""
-        self._require_open()
-        if not self._started:
-            raise EnvironmentContractError("'{}' was stepped before its first reset; call reset().".format(self.name))
-        named = self._named_actions(actions)
-        native = self._transform({name: _to_numpy(value) for name, value in named.items()})
-        out = self._buffers.next()
-        gives_final = self._backend.step(native, out)
-        self._require_finite_results(out, gives_final)
-        if self._finite_horizon:
-            np.logical_or(out.terminated, out.truncated, out=out.terminated)
-            out.truncated[...] = False
-        infos = {
-            "final_obs": out.publish("final/") if gives_final else None,
-            "valid": out.tensor("valid") if self.has_invalid_rows else None,
-            "log": out.log_tensors(),
-        }
-        return (
-            out.publish("observation/"),
-            out.tensor("rewards"),
-            out.tensor("terminated"),
-            out.tensor("truncated"),
-            infos,
+        return self.describe_spaces(
+            layout_of(observation_space, OBSERVATION_NAME), layout_of(action_space, ACTION_NAME)
         )
-
-    def render(self) -> Any:
-        """Show the environment, or return its picture in ``render_mode="rgb_array"``.
-
-        Raises:
-            EnvironmentContractError: The environment was made without a render mode.
-        """
-        if isinstance(self._backend, SyncVector) and self._backend.display_failed:
-            return None
-        if self._backend.render_mode is None:
-            raise EnvironmentContractError(
-                "'{0}' was made without a render mode, so there is nothing to show; use GymnasiumWrapper('{0}', "
-                "render_mode='human').".format(self.name)
-            )
-        return self._backend.render()
-
-    def close(self) -> None:
-        """Close the environments."""
-        if not self._closed:
-            self._closed = True
-            self._backend.close()
-
-    def _require_finite_results(self, out: StepBuffer, gives_final: bool) -> None:
-        self._require_finite({"rewards": out.rewards}, "The reward", None)
-        self._require_finite(out.observations, "Observation", None)
-        if gives_final:
-            done = (out.terminated | out.truncated)[:, 0]
-            self._require_finite(out.final, "The last observation", done)
-
-    def _require_finite(self, leaves: Mapping[str, np.ndarray], what: str, rows: Optional[np.ndarray]) -> None:
-        for name, values in leaves.items():
-            if values.dtype.kind != "f" or np.isfinite(values if rows is None else values[rows]).all():
-                continue
-            wrong = ~np.isfinite(values)
-            if rows is not None:
-                wrong[~rows] = False
-            index = first_row(wrong)
-            raise EnvironmentContractError(
-                "{} of environment {} holds {} ('{}'). One such number spoils normalisers and networks for good, so "
-                "correct the environment, or replace the value there.".format(
-                    what, index, float(values[index][wrong[index]][0]), name
-                )
-            )
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise EnvironmentContractError("'{}' is closed; make a new wrapper.".format(self.name))
 
     def spawn(self, num_envs: int) -> "GymnasiumWrapper":
         """Make independent environments of the same kind; see :meth:`EnvironmentWrapper.spawn`."""
         if self._factory is None:
             return super().spawn(num_envs)  # type: ignore[return-value]
         return GymnasiumWrapper(self._source, num_envs=num_envs, **self._arguments)
-
-    def get_state(self) -> Optional[Dict[str, Any]]:
-        """Return how to replay the running episodes; None for a foreign vector environment."""
-        return self._backend.get_state()
-
-    def set_state(self, state: Dict[str, Any]) -> bool:
-        """Replay the saved episodes; return whether the environments stand exactly where they stood."""
-        self._require_open()
-        exact = self._backend.set_state(state, self._buffers.next())
-        self._started = self._started or exact
-        return exact
 
 
 _VECTOR_ATTRIBUTES = ("num_envs", "single_observation_space", "single_action_space")
@@ -339,7 +217,3 @@ def _checked(environment: Any) -> gymnasium.Env:
             )
         layer = layer.env
     return environment
-
-
-def _to_numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

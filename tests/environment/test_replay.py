@@ -10,7 +10,7 @@ from scripted_envs import ClockEnv, action_for
 
 from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-from AquaML.environment.sync_vector import SyncVector
+from AquaML.environment.vectorization.sync import SyncVector
 from AquaML.errors import StateError
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from loguru import logger
 
 from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
-from AquaML.environment.step_buffers import StepBuffer, add_scalars
+from AquaML.environment.step_arrays import StepArrays, add_scalars
+from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.errors import EnvironmentContractError
 
 SAME_STEP, NEXT_STEP, DISABLED = "same_step", "next_step", "disabled"
@@ -16,7 +17,7 @@ _EPISODE = "episode/"
 """What Gymnasium's ``RecordEpisodeStatistics`` adds around a vector environment; never part of a reset's info."""
 
 
-class VectorAdapter:
+class VectorAdapter(VectorBackend):
     """A ``gymnasium.vector.VectorEnv`` made elsewhere.
 
     Same-step reset hands over the last observation in ``info["final_obs"]`` (``"final_observation"`` before
@@ -58,7 +59,7 @@ class VectorAdapter:
         self._transform = transform
         self._resets_next = np.zeros(self.num_envs, bool)
 
-    def reset(self, seed: Optional[int], out: StepBuffer) -> None:
+    def reset(self, seed: Optional[int], out: StepArrays) -> None:
         """Start every environment anew and write the first observations."""
         if not self._pending_reset_survives:
             self._resets_next[:] = False
@@ -71,7 +72,7 @@ class VectorAdapter:
             )
         self._store(out.observations, result[0])
 
-    def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
+    def step(self, native: Dict[str, np.ndarray], out: StepArrays) -> bool:
         """Advance every environment and write the results.
 
         Returns:
@@ -100,7 +101,7 @@ class VectorAdapter:
         self._store(out.observations, observation)
         return bool(done.any()) and self.gives_final_observation and self._store_final(info, done, out)
 
-    def _store_flags(self, out: StepBuffer, rewards: Any, terminated: Any, truncated: Any) -> None:
+    def _store_flags(self, out: StepArrays, rewards: Any, terminated: Any, truncated: Any) -> None:
         for name, values in (("rewards", rewards), ("terminated", terminated), ("truncated", truncated)):
             if np.shape(values) != (self.num_envs,):
                 raise EnvironmentContractError(
@@ -123,7 +124,7 @@ class VectorAdapter:
                 )
             ) from error
 
-    def _reset_by_mask(self, observation: Any, done: np.ndarray, out: StepBuffer) -> bool:
+    def _reset_by_mask(self, observation: Any, done: np.ndarray, out: StepArrays) -> bool:
         if not done.any():
             self._store(out.observations, observation)
             return False
@@ -132,7 +133,7 @@ class VectorAdapter:
         self._store(out.observations, first)
         return True
 
-    def _store_final(self, info: Mapping[str, Any], done: np.ndarray, out: StepBuffer) -> bool:
+    def _store_final(self, info: Mapping[str, Any], done: np.ndarray, out: StepArrays) -> bool:
         final = info.get("final_obs", info.get("final_observation"))
         for index in np.flatnonzero(done):
             row = None if final is None else final[index]
@@ -154,7 +155,7 @@ class VectorAdapter:
             self._watch_overwritten(int(index), out)
         return True
 
-    def _watch_overwritten(self, index: int, out: StepBuffer) -> None:
+    def _watch_overwritten(self, index: int, out: StepArrays) -> None:
         """Warn of an environment whose ``reset`` writes into the array that its last ``step`` returned.
 
         Gymnasium keeps that array as ``final_obs`` without a copy, so the last observation is lost.
@@ -191,14 +192,6 @@ class VectorAdapter:
             return
         for index in np.flatnonzero(done):
             add_scalars(log, final[index] or {}, int(index), self.num_envs)
-
-    def get_state(self) -> None:
-        """Return None: the state of a foreign vector environment is out of reach."""
-        return
-
-    def set_state(self, state: Dict[str, Any], out: StepBuffer) -> bool:
-        """Return False: there is nothing to restore."""
-        return False
 
     def render(self) -> Any:
         """Render through the vector environment."""

@@ -8,11 +8,12 @@ import numpy as np
 from loguru import logger
 
 from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
-from AquaML.environment.step_buffers import StepBuffer, add_scalars, as_scalar
+from AquaML.environment.step_arrays import StepArrays, add_scalars, as_scalar
+from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.errors import EnvironmentContractError
 
 
-class SyncVector:
+class SyncVector(VectorBackend):
     """A list of ``gymnasium.Env`` behind one batch step.
 
     An environment that ends is reset at once: its true last observation goes to ``final``, the first one of the next
@@ -26,10 +27,6 @@ class SyncVector:
         without_display: Makes an environment like the first one that opens no window; it takes over when the first one
             fails because it cannot be shown. None: a failure is a failure.
     """
-
-    autoreset = "same_step"
-    gives_final_observation = True
-    has_invalid_rows = False
 
     REPLAY_LIMIT = 100_000
     """Longest episode, in steps, whose actions are kept for an exact resume."""
@@ -53,7 +50,7 @@ class SyncVector:
         self._steps = 0
         self._latest: Dict[str, np.ndarray] = {}
 
-    def reset(self, seed: Optional[int], out: StepBuffer) -> None:
+    def reset(self, seed: Optional[int], out: StepArrays) -> None:
         """Start every environment anew and write the first observations."""
         self._actions.clear()
         self._oldest = self._steps
@@ -68,7 +65,7 @@ class SyncVector:
         self._episodes[index] = {"start": start, "step": self._steps}
         return self._start(index, start)
 
-    def step(self, native: Dict[str, np.ndarray], out: StepBuffer) -> bool:
+    def step(self, native: Dict[str, np.ndarray], out: StepArrays) -> bool:
         """Advance every environment and write the results.
 
         Args:
@@ -165,7 +162,7 @@ class SyncVector:
             "generators": [_generator_state(environment) for environment in self.environments],
         }
 
-    def set_state(self, state: Dict[str, Any], out: StepBuffer) -> bool:
+    def set_state(self, state: Dict[str, Any], out: StepArrays) -> bool:
         """Replay the saved episodes; return whether observations and generators came out bit for bit the same."""
         if set(state["observations"]) != set(self._layout.specs) or not set(state["actions"]) <= set(
             self._transform.layout.specs

@@ -1,0 +1,12 @@
+"""Ways to step many environments at once, behind one small interface."""
+
+from AquaML._lazy import lazy_attributes
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "VectorBackend": "AquaML.environment.vectorization.backend",
+        "SyncVector": "AquaML.environment.vectorization.sync",
+        "VectorAdapter": "AquaML.environment.vectorization.adapter",
+    },
+)
