@@ -8,6 +8,14 @@ import numpy as np
 from AquaML.environment.step_arrays import StepArrays
 
 
+class Unsuited(Exception):  # noqa: N818 - a refusal, not a fault
+    """A backend cannot stand in for what was asked for; the message says why, and another backend takes over.
+
+    It is no error of the user's: only who chooses a backend sees it, passes the reason on to the log, and raises it
+    as an error where that backend was asked for by name.
+    """
+
+
 class VectorBackend(abc.ABC):
     """A batch of environments that writes its results into arrays it is given.
 
