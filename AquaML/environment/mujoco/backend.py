@@ -43,6 +43,10 @@ class MujocoBackend(VectorBackend):
     def observations(self) -> Dict[str, np.ndarray]:
         """Return the present observations of all robots, leaf name to ``(num_envs, *shape)``."""
 
+    def first_observations(self, rows: np.ndarray) -> Dict[str, np.ndarray]:
+        """Return observations after episodes of some rows ``(R,)`` have begun; only these rows are read."""
+        return self.observations()
+
     @abc.abstractmethod
     def controls(self, native: Dict[str, np.ndarray]) -> np.ndarray:
         """Return the controls ``(num_envs, nu)`` that actions stand for; called once, before the physics."""
@@ -71,15 +75,15 @@ class MujocoBackend(VectorBackend):
     def _begin(self, rows: np.ndarray, out: StepArrays) -> None:
         self.elapsed[rows] = 0
         self.begin_episodes(rows)
-        for name, values in self.observations().items():
+        for name, values in self.first_observations(rows).items():
             out.observations[name][rows] = values[rows]
         self._latest = out.observations
 
     def step(self, native: Dict[str, np.ndarray], out: StepArrays) -> bool:
         """Advance every robot; those whose episode ends begin the next at once."""
         self.simulation.step(self.controls(native))
-        rewards, terminated, scalars = self.judge(native)
         self.elapsed += 1
+        rewards, terminated, scalars = self.judge(native)
         out.rewards[:, 0] = rewards
         out.terminated[:, 0] = terminated
         out.truncated[...] = False

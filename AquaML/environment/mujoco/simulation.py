@@ -13,6 +13,8 @@ Rows = Union[Sequence[int], np.ndarray]
 _CHUNKS_PER_THREAD = 8
 """Robots in contact take longer than robots in the air; small portions let the threads end together."""
 
+_POST_CONSTRAINT = ("cacc", "cfrc_int", "cfrc_ext")
+
 
 def import_mujoco() -> Any:
     """Import MuJoCo when it is needed.
@@ -46,7 +48,10 @@ class Simulation:
         frame_skip: Physics steps per :meth:`step`.
         threads: Number of threads; None: as many as this process has cores.
         post_constraint: Whether to compute accelerations and contact forces of bodies (``cacc``, ``cfrc_int``,
-            ``cfrc_ext``) after each step.
+            ``cfrc_ext``) after each step; watching one of them switches this on.
+        up_to_date: Whether what follows from positions and velocities (positions of bodies, sensors) is that of the
+            state after a step. MuJoCo's own step leaves it one physics step behind. Trajectories are the same to the
+            last bit, and no work is done twice but with the integrator RK4.
 
     Raises:
         EnvironmentContractError: The number of models does not fit.
@@ -60,6 +65,7 @@ class Simulation:
         frame_skip: int = 1,
         threads: Optional[int] = None,
         post_constraint: bool = False,
+        up_to_date: bool = False,
     ) -> None:
         self._mujoco = import_mujoco()
         if len(models) not in (1, num_envs):
@@ -73,6 +79,8 @@ class Simulation:
         self.data = [self._mujoco.MjData(model) for model in self.models]
         self.threads = min(threads or available_cores(), num_envs)
         self._post_constraint = post_constraint
+        self._up_to_date = up_to_date
+        self._splits_steps = up_to_date and self.model.opt.integrator != self._mujoco.mjtIntegrator.mjINT_RK4
         self._controls = [data.ctrl for data in self.data]
         self._watched: Dict[str, np.ndarray] = {}
         self._sources: Dict[str, List[np.ndarray]] = {}
@@ -101,6 +109,7 @@ class Simulation:
             sources = [getattr(data, name, None) for data in self.data]
             if not isinstance(sources[0], np.ndarray):
                 raise EnvironmentContractError("MjData has no array '{}'; see MuJoCo's documentation.".format(name))
+            self._post_constraint = self._post_constraint or name in _POST_CONSTRAINT
             self._sources[name] = sources
             self._watched[name] = np.stack(sources)
         return self._watched[name]
@@ -113,11 +122,20 @@ class Simulation:
         self._gather()
 
     def _advance(self, indices: Rows) -> None:
-        step, forces = self._mujoco.mj_step, self._mujoco.mj_rnePostConstraint
+        mujoco = self._mujoco
         for index in indices:
-            step(self.models[index], self.data[index], nstep=self.frame_skip)
+            model, data = self.models[index], self.data[index]
+            whole = self.frame_skip
+            if self._splits_steps:
+                # The first half of this step was done at the end of the last one.
+                mujoco.mj_step2(model, data)
+                whole -= 1
+            if whole:
+                mujoco.mj_step(model, data, nstep=whole)
             if self._post_constraint:
-                forces(self.models[index], self.data[index])
+                mujoco.mj_rnePostConstraint(model, data)
+            if self._up_to_date:
+                mujoco.mj_step1(model, data)
 
     def begin(self, rows: np.ndarray, positions: np.ndarray, velocities: np.ndarray) -> None:
         """Reset some environments and put them into a state.
@@ -190,6 +208,8 @@ class Simulation:
             raise EnvironmentContractError("The saved simulation has {}, this one {}.".format(given, expected))
         for model, data, row in zip(self.models, self.data, np.asarray(state["integration"], np.float64)):
             self._mujoco.mj_setState(model, data, np.ascontiguousarray(row), kind)
+            if self._up_to_date:
+                self._mujoco.mj_step1(model, data)
         for name, values in self._watched.items():
             values[...] = state["watched/" + name]
             for source, row in zip(self._sources[name], values):
