@@ -106,9 +106,9 @@ class Simulation:
             EnvironmentContractError: ``MjData`` has no such array.
         """
         if name not in self._watched:
-            sources = [getattr(data, name, None) for data in self.data]
-            if not isinstance(sources[0], np.ndarray):
+            if not isinstance(getattr(self.data[0], name, None), np.ndarray):
                 raise EnvironmentContractError("MjData has no array '{}'; see MuJoCo's documentation.".format(name))
+            sources: List[np.ndarray] = [getattr(data, name) for data in self.data]
             self._post_constraint = self._post_constraint or name in _POST_CONSTRAINT
             self._sources[name] = sources
             self._watched[name] = np.stack(sources)

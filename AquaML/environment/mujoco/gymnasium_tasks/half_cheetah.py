@@ -1,0 +1,48 @@
+"""HalfCheetah-v5: two legs in a plane run forward; nothing ends an episode but the time limit."""
+
+import dataclasses
+from typing import Dict
+
+import numpy as np
+
+from AquaML.environment.mujoco.backend import Judgement
+from AquaML.environment.mujoco.gymnasium_tasks.task import GymnasiumTask
+
+
+@dataclasses.dataclass
+class HalfCheetahOptions:
+    """Keyword arguments of Gymnasium's class, by its names; its documentation explains them."""
+
+    forward_reward_weight: float
+    ctrl_cost_weight: float
+    reset_noise_scale: float
+    exclude_current_positions_from_observation: bool
+
+
+class HalfCheetah(GymnasiumTask[HalfCheetahOptions]):
+    """Reward for forward speed, cost of actions."""
+
+    options_type = HalfCheetahOptions
+    normal_velocities = True
+
+    def remember(self) -> None:
+        """Keep the place."""
+        self._before = self.positions[:, 0].copy()
+
+    def observe(self) -> np.ndarray:
+        """Return positions and velocities."""
+        skipped = 1 if self.options.exclude_current_positions_from_observation else 0
+        return np.concatenate((self.positions[:, skipped:], self.velocities), axis=1)
+
+    def judge(self, native: Dict[str, np.ndarray]) -> Judgement:
+        """Judge speed and effort."""
+        speed = (self.positions[:, 0] - self._before) / self.simulation.time_step
+        forward = self.options.forward_reward_weight * speed
+        control = self.options.ctrl_cost_weight * self.squared_actions(native)
+        scalars = {
+            "x_position": self.positions[:, 0],
+            "x_velocity": speed,
+            "reward_forward": forward,
+            "reward_ctrl": -control,
+        }
+        return forward - control, np.zeros(self.num_envs, bool), scalars
