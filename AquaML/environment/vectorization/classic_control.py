@@ -263,7 +263,7 @@ class MountainCarContinuous(MountainCar):
         push = np.where(
             inside,
             actions.astype(_SCALAR) * 0.0015 - slope.astype(_SCALAR),
-            (np.sign(actions) * 0.0015 - slope).astype(position.dtype),
+            (np.sign(actions).astype(np.float64) * 0.0015 - slope).astype(position.dtype),
         )
         velocity = np.clip(velocity + push, -0.07, 0.07)
         low = position.dtype.type(-1.2)
