@@ -7,6 +7,7 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "EnvironmentWrapper": "AquaML.environment.base",
         "GymnasiumWrapper": "AquaML.environment.gymnasium_envs",
+        "MujocoVectorEnv": "AquaML.environment.mujoco.vector_env",
         "SpaceLayout": "AquaML.environment.spaces",
         "TensorSpec": "AquaML.environment.spaces",
         "check_env": "AquaML.environment.checker",
