@@ -39,6 +39,7 @@ class EnvironmentWrapper(Stateful, abc.ABC):
         gives_final_observation: Whether the true last observation of an episode is known.
         has_invalid_rows: Whether ``"valid"`` can hold False.
         action_bounds: How actions meet their bounds: ``"clip"``, ``"rescale"`` or ``"none"``.
+        evaluating: Whether an evaluation is playing, which counts whole episodes.
     """
 
     num_envs: int
@@ -50,6 +51,7 @@ class EnvironmentWrapper(Stateful, abc.ABC):
     gives_final_observation: bool = True
     has_invalid_rows: bool = False
     action_bounds: str = "none"
+    evaluating: bool = False
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")

@@ -39,7 +39,7 @@ class RobotBackend(MujocoBackend):
     ) -> None:
         super().__init__(simulation, max_episode_steps)
         self.robot = robot
-        self.random_initial_length = random_initial_length
+        self._random_initial_length = random_initial_length
         self.unstable = 0
         self._randomizes = randomizes
         self._starts_anew = False
@@ -77,7 +77,7 @@ class RobotBackend(MujocoBackend):
 
     def reset(self, seed: Optional[int], out: StepArrays) -> None:
         """Start every robot anew and write the first observations."""
-        self._starts_anew = self.random_initial_length
+        self._starts_anew = self._random_initial_length and not self.robot.evaluating
         super().reset(seed, out)
 
     def begin_episodes(self, rows: np.ndarray) -> None:

@@ -49,7 +49,7 @@ class MujocoVectorEnv(Readings, BackendWrapper):
         randomization: Field of ``MjModel``, or a tuple of fields that share their draws, to a distribution, drawn
             for each environment at the begin of each episode: ``{"body_mass": Uniform(0.8, 1.2)}``.
         random_initial_length: Whether the first episodes after :meth:`reset` begin at a random age, so that the time
-            limits of many environments do not fall together.
+            limits of many environments do not fall together; evaluations play whole episodes all the same.
         observation_noise: Standard deviation (a number, or one for each entry) or function of values and generator,
             by key of the observation; a bare value where there is one key.
         observation_delay: Steps that an observation takes, or the lowest and highest number, drawn for each
@@ -228,15 +228,6 @@ class MujocoVectorEnv(Readings, BackendWrapper):
         """Steps of the running episodes, ``(num_envs,)`` int64, live."""
         return self._backend.elapsed
 
-    @property
-    def random_initial_length(self) -> bool:
-        """Whether the first episodes after :meth:`reset` begin at a random age."""
-        return self._backend.random_initial_length
-
-    @random_initial_length.setter
-    def random_initial_length(self, value: bool) -> None:
-        self._backend.random_initial_length = value
-
     def parameter(self, field: str) -> np.ndarray:
         """Return a field of all environments' models, ``(num_envs, *shape)``, live; a critic may profit from it."""
         if field not in self._parameters:
@@ -256,7 +247,7 @@ class MujocoVectorEnv(Readings, BackendWrapper):
         return {name: np.asarray(values) for name, values in named.items()}
 
     def spawn(self, num_envs: int) -> "MujocoVectorEnv":
-        """Make independent robots of the same kind, with whole episodes and nothing to see.
+        """Make independent robots of the same kind, without pictures.
 
         Noise, delay and randomisation stay as they are: hand another environment to the trainer to evaluate without.
         """
@@ -276,9 +267,7 @@ class MujocoVectorEnv(Readings, BackendWrapper):
             )
         changes = {"num_envs": num_envs, "seed": None, "render_mode": None}
         named.update({name: value for name, value in changes.items() if accepts(name)})
-        spawned = type(self)(**named)
-        spawned.random_initial_length = False
-        return spawned
+        return type(self)(**named)
 
     # ------------------------------------------------------------------ construction
 

@@ -119,9 +119,11 @@ def evaluate(
     environment.to(agent.device)
     with preserved_random_state():
         agent.set_mode(training=False, deterministic=deterministic)
+        environment.evaluating = True
         try:
             return _play(environment, agent, quota, timesteps, seed, renderer or Renderer(headless=True))
         finally:
+            environment.evaluating = False
             agent.set_mode(*before)
 
 
