@@ -66,7 +66,7 @@ class GoodWrapper(EnvironmentWrapper):
 )
 def test_what_keeps_the_contract_passes(make: Callable[[], EnvironmentWrapper], log_lines: List[str]) -> None:
     AquaML.check_env(make(), steps=60)
-    assert "keeps the step contract (60 steps of" in log_lines[0]
+    assert any("keeps the step contract (60 steps of" in line for line in log_lines)
 
 
 def test_a_hint_if_no_episode_ended(log_lines: List[str]) -> None:
@@ -74,7 +74,7 @@ def test_a_hint_if_no_episode_ended(log_lines: List[str]) -> None:
     assert "no episode ended within 20 steps" in log_lines[-1] and log_lines[-1].startswith("WARNING")
     del log_lines[:]
     check_env(GymnasiumWrapper("Pendulum-v1"), steps=201)
-    assert len(log_lines) == 1 and "1 episodes ended" in log_lines[0]
+    assert "1 episodes ended" in log_lines[-1] and not any(line.startswith("WARNING") for line in log_lines)
 
 
 Change = Callable[[Any], Any]

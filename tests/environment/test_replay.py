@@ -44,14 +44,15 @@ def play(wrapper: GymnasiumWrapper, steps: int, seed: int) -> List[torch.Tensor]
         ("Pendulum-v1", 0, {}),
     ],
 )
-def test_replay_in_a_new_wrapper_is_exact(name: str, steps: int, length: Dict[str, int]) -> None:
-    first = GymnasiumWrapper(name, num_envs=3, **length)
+@pytest.mark.parametrize("vectorization", ["sync", "batched"])
+def test_replay_in_a_new_wrapper_is_exact(name: str, steps: int, length: Dict[str, int], vectorization: str) -> None:
+    first = GymnasiumWrapper(name, num_envs=3, vectorization=vectorization, **length)
     first.reset(seed=11)
     play(first, steps, seed=1)
     state = first.state_dict()
     expected = play(first, 40, seed=2)
 
-    second = GymnasiumWrapper(name, num_envs=3, **length)
+    second = GymnasiumWrapper(name, num_envs=3, vectorization=vectorization, **length)
     second.validate_state(state)
     second.load_state_dict(state)
     assert second.restored_exactly
@@ -146,7 +147,7 @@ def test_a_restored_state_can_be_saved_again() -> None:
 
 
 def test_only_running_episodes_are_kept() -> None:
-    wrapper = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
+    wrapper = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10, vectorization="sync")
     wrapper.reset(seed=0)
     play(wrapper, 34, seed=1)
     state = wrapper.get_state()
@@ -155,7 +156,7 @@ def test_only_running_episodes_are_kept() -> None:
 
 def test_an_episode_beyond_the_limit_has_no_state(monkeypatch: Any) -> None:
     monkeypatch.setattr(SyncVector, "REPLAY_LIMIT", 6)
-    wrapper = GymnasiumWrapper("Pendulum-v1", max_episode_steps=9)
+    wrapper = GymnasiumWrapper("Pendulum-v1", max_episode_steps=9, vectorization="sync")
     wrapper.reset(seed=0)
     play(wrapper, 6, seed=1)
     assert wrapper.get_state() is not None
@@ -182,14 +183,14 @@ def test_states_of_other_environments_are_refused() -> None:
 
 
 def test_states_of_other_spaces_are_not_replayed() -> None:
-    first = GymnasiumWrapper("CartPole-v1")
+    first = GymnasiumWrapper("CartPole-v1", vectorization="sync")
     first.reset(seed=0)
     play(first, 3, seed=1)
     state = first.get_state()
     assert state is not None
     for part, name in (("observations", "other"), ("actions", "other")):
         changed = dict(state, **{part: {name: next(iter(state[part].values()))}})
-        assert not GymnasiumWrapper("CartPole-v1").set_state(changed)
+        assert not GymnasiumWrapper("CartPole-v1", vectorization="sync").set_state(changed)
 
 
 class Unrepeatable(ClockEnv):

@@ -217,8 +217,11 @@ class Trainer(abc.ABC):
     def configuration(self) -> Dict[str, Any]:
         """Return what is written as the run's configuration."""
         info = self.env.getEnvInfo()
+        environment = {name: info[name] for name in ("name", "num_envs", "autoreset", "max_episode_length")}
+        if "vectorization" in info:
+            environment["vectorization"] = info["vectorization"]
         return {
-            "environment": {name: info[name] for name in ("name", "num_envs", "autoreset", "max_episode_length")},
+            "environment": environment,
             "agent": self.agent.metadata(),
             "trainer": {"class": type(self).__name__, "config": self.cfg.to_dict()},
         }
