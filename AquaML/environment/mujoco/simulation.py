@@ -1,19 +1,18 @@
 """Many MuJoCo simulations advanced by threads."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Union
 
 import numpy as np
+from loguru import logger
 
+from AquaML.environment.mujoco.threads import ThreadTeam
 from AquaML.errors import EnvironmentContractError, MissingDependencyError
 
 Rows = Union[Sequence[int], np.ndarray]
 
-_CHUNKS_PER_THREAD = 8
-"""Robots in contact take longer than robots in the air; small portions let the threads end together."""
-
 _POST_CONSTRAINT = ("cacc", "cfrc_int", "cfrc_ext")
+
+_BREAKDOWNS = ("mjWARN_BADQPOS", "mjWARN_BADQVEL", "mjWARN_BADQACC")
 
 
 def import_mujoco() -> Any:
@@ -27,13 +26,6 @@ def import_mujoco() -> Any:
     except ImportError as error:
         raise MissingDependencyError("MuJoCo is not installed; install it by: pip install 'AquaML[mujoco]'") from error
     return mujoco
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Simulation:
@@ -54,8 +46,13 @@ class Simulation:
             last bit, and no work is done twice but with the integrator RK4.
 
     Raises:
-        EnvironmentContractError: The number of models does not fit.
+        EnvironmentContractError: The number of models or threads does not fit.
         MissingDependencyError: MuJoCo is not installed.
+
+    Attributes:
+        data: ``MjData`` of each environment.
+        unstable: Where the simulation broke down in the last :meth:`step`, ``(num_envs,)`` bool. MuJoCo puts such a
+            robot into the state that its model declares and goes on; the log says so once.
     """
 
     def __init__(
@@ -77,16 +74,23 @@ class Simulation:
         self.models: List[Any] = list(models) if len(models) == num_envs else list(models) * num_envs
         self.model = self.models[0]
         self.data = [self._mujoco.MjData(model) for model in self.models]
-        self.threads = min(threads or available_cores(), num_envs)
         self._post_constraint = post_constraint
         self._up_to_date = up_to_date
         self._splits_steps = up_to_date and self.model.opt.integrator != self._mujoco.mjtIntegrator.mjINT_RK4
         self._controls = [data.ctrl for data in self.data]
         self._watched: Dict[str, np.ndarray] = {}
         self._sources: Dict[str, List[np.ndarray]] = {}
-        edges = np.linspace(0, num_envs, min(self.threads * _CHUNKS_PER_THREAD, num_envs) + 1).astype(int)
-        self._chunks: List[Rows] = [range(first, last) for first, last in zip(edges[:-1], edges[1:])]
-        self._pool = ThreadPoolExecutor(self.threads, "mujoco") if self.threads > 1 else None
+        self._warning_sources = [data.warning.number for data in self.data]
+        self._warnings = np.stack(self._warning_sources)
+        self._breakdowns = [int(getattr(self._mujoco.mjtWarning, name)) for name in _BREAKDOWNS]
+        self._told: Set[int] = set()
+        self.unstable = np.zeros(num_envs, bool)
+        self._team = ThreadTeam(threads, num_envs)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that may take part."""
+        return self._team.threads
 
     @property
     def time_step(self) -> float:
@@ -118,24 +122,23 @@ class Simulation:
         """Apply controls ``(num_envs, nu)`` and advance every environment by ``frame_skip`` physics steps."""
         for target, control in zip(self._controls, controls):
             target[:] = control
-        self._run(self._advance)
+        self._team.run(self._advance, range(self.num_envs))
         self._gather()
+        self._notice_warnings()
 
-    def _advance(self, indices: Rows) -> None:
-        mujoco = self._mujoco
-        for index in indices:
-            model, data = self.models[index], self.data[index]
-            whole = self.frame_skip
-            if self._splits_steps:
-                # The first half of this step was done at the end of the last one.
-                mujoco.mj_step2(model, data)
-                whole -= 1
-            if whole:
-                mujoco.mj_step(model, data, nstep=whole)
-            if self._post_constraint:
-                mujoco.mj_rnePostConstraint(model, data)
-            if self._up_to_date:
-                mujoco.mj_step1(model, data)
+    def _advance(self, index: int) -> None:
+        mujoco, model, data = self._mujoco, self.models[index], self.data[index]
+        whole = self.frame_skip
+        if self._splits_steps:
+            # The first half of this step was done at the end of the last one.
+            mujoco.mj_step2(model, data)
+            whole -= 1
+        if whole:
+            mujoco.mj_step(model, data, nstep=whole)
+        if self._post_constraint:
+            mujoco.mj_rnePostConstraint(model, data)
+        if self._up_to_date:
+            mujoco.mj_step1(model, data)
 
     def begin(self, rows: np.ndarray, positions: np.ndarray, velocities: np.ndarray) -> None:
         """Reset some environments and put them into a state.
@@ -155,12 +158,10 @@ class Simulation:
     def forward(self, rows: Rows) -> None:
         """Recompute everything that follows from the state of some environments."""
 
-        def compute(indices: Rows) -> None:
-            for index in indices:
-                self._mujoco.mj_forward(self.models[index], self.data[index])
+        def compute(index: int) -> None:
+            self._mujoco.mj_forward(self.models[index], self.data[index])
 
-        portions = np.array_split(np.asarray(rows), min(len(rows), self.threads * _CHUNKS_PER_THREAD) or 1)
-        self._run(compute, portions)
+        self._team.run(compute, np.asarray(rows).tolist())
         self.refresh(rows)
 
     def refresh(self, rows: Rows) -> None:
@@ -174,16 +175,24 @@ class Simulation:
         for name, values in self._watched.items():
             np.concatenate(self._sources[name], out=values.reshape((-1,) + values.shape[2:]))
 
-    def _run(self, work: Callable[[Rows], None], portions: Optional[Sequence[Rows]] = None) -> None:
-        portions = self._chunks if portions is None else portions
-        if self._pool is None or len(portions) == 1:
-            for portion in portions:
-                work(portion)
+    def _notice_warnings(self) -> None:
+        np.concatenate(self._warning_sources, out=self._warnings.reshape(-1))
+        self.unstable[...] = False
+        if not self._warnings.any():
             return
-        futures = [self._pool.submit(work, portion) for portion in portions]
-        wait(futures)
-        for future in futures:
-            future.result()
+        self.unstable[...] = self._warnings[:, self._breakdowns].any(axis=1)
+        for kind in set(np.flatnonzero(self._warnings.any(axis=0)).tolist()) - self._told:
+            self._told.add(kind)
+            row = int(np.argmax(self._warnings[:, kind] > 0))
+            logger.warning(
+                "Environment {}: MuJoCo warns: {} It goes on, and this is said once. A smaller time step, more damping "
+                "or weaker actuators usually help.",
+                row,
+                self._mujoco.mju_warningText(kind, int(self.data[row].warning.lastinfo[kind])),
+            )
+        for row in np.flatnonzero(self._warnings.any(axis=1)).tolist():
+            # The next step counts anew.
+            self._warning_sources[row][:] = 0
 
     def get_state(self) -> Dict[str, np.ndarray]:
         """Return all that the next steps depend on, and the watched values, which lag behind it by one substep."""
@@ -217,6 +226,4 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._team.close()
