@@ -1,0 +1,1 @@
+"""Speed of AquaML beside its peers; run ``python -m benchmarks``."""

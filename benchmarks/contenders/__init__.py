@@ -1,0 +1,1 @@
+"""One file per library: how it is set up for a measurement."""
