@@ -12,6 +12,8 @@ Rows = Union[Sequence[int], np.ndarray]
 
 _POST_CONSTRAINT = ("cacc", "cfrc_int", "cfrc_ext")
 
+_SIZES = ("nq", "nv", "nu", "na", "nbody", "ngeom", "nsite", "ntendon", "nsensordata", "nmocap", "neq", "nuserdata")
+
 _BREAKDOWNS = ("mjWARN_BADQPOS", "mjWARN_BADQVEL", "mjWARN_BADQACC")
 
 
@@ -26,6 +28,16 @@ def import_mujoco() -> Any:
     except ImportError as error:
         raise MissingDependencyError("MuJoCo is not installed; install it by: pip install 'AquaML[mujoco]'") from error
     return mujoco
+
+
+def _require_equal_sizes(models: Sequence[Any]) -> None:
+    for index, model in enumerate(models):
+        for name in _SIZES:
+            if getattr(model, name) != getattr(models[0], name):
+                raise EnvironmentContractError(
+                    "The model of environment {} has {}={}, that of environment 0 {}; models may differ in values, not "
+                    "in sizes.".format(index, name, getattr(model, name), getattr(models[0], name))
+                )
 
 
 class Simulation:
@@ -73,6 +85,7 @@ class Simulation:
         self.frame_skip = frame_skip
         self.models: List[Any] = list(models) if len(models) == num_envs else list(models) * num_envs
         self.model = self.models[0]
+        _require_equal_sizes(models)
         self.data = [self._mujoco.MjData(model) for model in self.models]
         self._post_constraint = post_constraint
         self._up_to_date = up_to_date

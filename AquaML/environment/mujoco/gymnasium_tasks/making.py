@@ -52,11 +52,11 @@ def make(spec: Any, num_envs: int, kwargs: Mapping[str, Any], threads: Optional[
         Unsuited: The environment is another one, or one that would not equal Gymnasium's.
     """
     task = _task(spec)
-    keywords = {name: value for name, value in kwargs.items() if name not in _MAKING}
-    if keywords.get("render_mode", spec.kwargs.get("render_mode")) is not None:
+    keywords = dict(spec.kwargs, **{name: value for name, value in kwargs.items() if name not in _MAKING})
+    if keywords.get("render_mode") is not None:
         raise Unsuited("render_mode is {!r}, and a batch shows no picture".format(keywords["render_mode"]))
     original = _original(spec, kwargs)
-    options = _options(task, spec.entry_point, dict(spec.kwargs, **keywords))
+    options = _options(task, spec.entry_point, keywords)
     backend = task(original, options, num_envs, threads)
     size, expected = backend.observe().shape[1:], original.observation_space.shape
     if size != expected:
