@@ -69,7 +69,7 @@ class BackendWrapper(EnvironmentWrapper):
         out = self._buffers.next()
         self._backend.reset(seed, out)
         self._started = True
-        self._require_finite(out.observations, "Observation", None)
+        self._require_finite_leaves(out.observations, "Observation", None)
         return out.publish("observation/"), {"final_obs": None, "valid": None, "log": {}}
 
     def step(self, actions: Any) -> StepResult:
@@ -120,26 +120,34 @@ class BackendWrapper(EnvironmentWrapper):
             self._backend.close()
 
     def _require_finite_results(self, out: StepBuffer, gives_final: bool) -> None:
-        self._require_finite({"rewards": out.rewards}, "The reward", None)
-        self._require_finite(out.observations, "Observation", None)
+        self._require_finite("rewards", out.rewards, "The reward", None)
+        self._require_finite_leaves(out.observations, "Observation", None)
         if gives_final:
             done = (out.terminated | out.truncated)[:, 0]
-            self._require_finite(out.final, "The last observation", done)
+            self._require_finite_leaves(out.final, "The last observation", done)
 
-    def _require_finite(self, leaves: Mapping[str, np.ndarray], what: str, rows: Optional[np.ndarray]) -> None:
+    def _require_finite_leaves(self, leaves: Mapping[str, np.ndarray], what: str, rows: Optional[np.ndarray]) -> None:
         for name, values in leaves.items():
-            if values.dtype.kind != "f" or np.isfinite(values if rows is None else values[rows]).all():
-                continue
-            wrong = ~np.isfinite(values)
-            if rows is not None:
-                wrong[~rows] = False
-            index = first_row(wrong)
-            raise EnvironmentContractError(
-                "{} of environment {} holds {} ('{}'). One such number spoils normalisers and networks for good, so "
-                "correct the environment, or replace the value there.".format(
-                    what, index, float(values[index][wrong[index]][0]), name
-                )
+            if values.dtype.kind == "f":
+                self._require_finite(name, values, what, rows)
+
+    def _require_finite(self, name: str, values: np.ndarray, what: str, rows: Optional[np.ndarray]) -> None:
+        total = np.add.reduce(values if rows is None else values[rows], axis=None)
+        # A sum of finite numbers is finite unless it overflows, so a suspicion is looked into.
+        if total - total == 0.0:
+            return
+        wrong = ~np.isfinite(values)
+        if rows is not None:
+            wrong[~rows] = False
+        if not wrong.any():
+            return
+        index = first_row(wrong)
+        raise EnvironmentContractError(
+            "{} of environment {} holds {} ('{}'). One such number spoils normalisers and networks for good, so "
+            "correct the environment, or replace the value there.".format(
+                what, index, float(values[index][wrong[index]][0]), name
             )
+        )
 
     def _require_open(self) -> None:
         if self._closed:

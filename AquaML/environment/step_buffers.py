@@ -22,6 +22,10 @@ class StepBuffer(StepArrays):
         for name, (shape, dtype) in array_shapes(specs, num_envs).items():
             self._add(name, shape, getattr(torch, dtype))
         super().__init__({name: host.numpy() for name, host in self._host.items()})
+        self._below = {
+            prefix: {name[len(prefix) :]: name for name in self._host if name.startswith(prefix)}
+            for prefix in ("observation/", "final/")
+        }
 
     def _add(self, name: str, shape: tuple, dtype: torch.dtype) -> None:
         on_host = self.device.type == "cpu"
@@ -30,8 +34,8 @@ class StepBuffer(StepArrays):
         self._shown[name] = host if on_host else torch.zeros(shape, dtype=dtype, device=self.device)
 
     def publish(self, prefix: str) -> Dict[str, torch.Tensor]:
-        """Return the tensors below ``prefix`` by leaf name, current on the device."""
-        return {name[len(prefix) :]: self.tensor(name) for name in self._host if name.startswith(prefix)}
+        """Return the tensors below ``"observation/"`` or ``"final/"`` by leaf name, current on the device."""
+        return {leaf: self.tensor(name) for leaf, name in self._below[prefix].items()}
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return one tensor, current on the device."""
@@ -42,6 +46,8 @@ class StepBuffer(StepArrays):
 
     def log_tensors(self) -> Dict[str, torch.Tensor]:
         """Return this step's scalars as ``(num_envs, 1)`` float32 tensors."""
+        if not self.log:
+            return {}
         return {name: torch.from_numpy(values).unsqueeze(1).to(self.device) for name, values in self.log.items()}
 
 

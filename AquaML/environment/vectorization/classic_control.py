@@ -96,7 +96,7 @@ class ClassicControl(VectorBackend):
             over |= terminated
         else:
             out.truncated[...] = False
-        if not np.any(over):
+        if not np.count_nonzero(over):
             return False
         rows = np.flatnonzero(over)
         out.final[OBSERVATION_NAME][rows] = self._latest[rows]
