@@ -45,5 +45,5 @@ class FreeEnvironment(EnvironmentWrapper):
         self._turn = (self._turn + 1) % _POOL
         # A library may add to the rewards it is handed.
         rewards = self._rewards[self._turn].clone()
-        infos = {"final_obs": None, "valid": None, "log": {}}
+        infos: Dict[str, Any] = {"final_obs": None, "valid": None, "log": {}}
         return {"state": self._observations[self._turn]}, rewards, self._never, self._never, infos

@@ -173,8 +173,10 @@ def end_to_end(scale: Scale) -> Suite:
         on_ours = []
         for name, kind in PEERS:
             default, adapted = name + ", default", name + ", batched"
-            contenders.append(Specification(default, kind, task, "default", **sizes))
-            contenders.append(Specification(adapted, kind, task, "batched", **sizes))
+            # rl_games compiles unless told not to.
+            compiled = scale.compile and name == "rl_games"
+            contenders.append(Specification(default, kind, task, "default", compile=compiled, **sizes))
+            contenders.append(Specification(adapted, kind, task, "batched", compile=compiled, **sizes))
             must, stretch = bounds[task] if name != "rl_games" else (None, None)
             comparisons.append(Comparison("AquaML over " + default, AQUAML, (default,), must, stretch))
             on_ours.append(adapted)

@@ -1,5 +1,6 @@
 """rl_games by its own runner; on EnvPool, for which it ships configurations, or on AquaML's backend by an adapter."""
 
+import os
 from typing import Any, Dict, Tuple
 
 import torch
@@ -122,6 +123,8 @@ def _settings(specification: Specification) -> Dict[str, Any]:
     network = {"name": "actor_critic", "separate": True, "space": {"continuous": space}, "mlp": mlp}
     return {
         "seed": specification.seed + 1,
+        # By default rl_games sets the number of threads itself; a setting of the user's holds for all libraries.
+        "torch_threads": 0 if "OMP_NUM_THREADS" in os.environ else "auto",
         "algo": {"name": "a2c_continuous"},
         "model": {"name": "continuous_a2c_logstd"},
         "network": network,

@@ -18,16 +18,17 @@ class SyncRows:
     """Gymnasium's synchronous vector environment as rows."""
 
     def __init__(self, specification: Specification) -> None:
-        self._env = gymnasium.make_vec(
+        env: Any = gymnasium.make_vec(
             specification.task,
             num_envs=specification.num_envs,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
         )
+        self._env = env
         self._seed = specification.seed
         self.num_envs = specification.num_envs
-        self.observation_size = self._env.single_observation_space.shape[0]
-        self.action_size = self._env.single_action_space.shape[0]
+        self.observation_size: int = self._env.single_observation_space.shape[0]
+        self.action_size: int = self._env.single_action_space.shape[0]
 
     def reset(self) -> torch.Tensor:
         """Start new episodes and return the observations."""

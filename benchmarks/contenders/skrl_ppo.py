@@ -95,7 +95,7 @@ def run(specification: Specification, gate: Gate) -> None:
     set_seed(specification.seed)
     env = _environment(specification, gate)
     spaces = (env.observation_space, env.action_space)
-    models = {"policy": Policy(specification, *spaces), "value": Value(specification, *spaces)}
+    models: Dict[str, Any] = {"policy": Policy(specification, *spaces), "value": Value(specification, *spaces)}
     chosen = {
         "rollouts": specification.rollout,
         "learning_epochs": specification.epochs,
