@@ -28,6 +28,14 @@ class EnvironmentContractError(AquaMLError, ValueError):
     """An environment, or what was handed to it, breaks the step contract."""
 
 
+class EnvironmentFailedError(AquaMLError, RuntimeError):
+    """An environment raised an exception, or its process died or did not answer in time."""
+
+
+EnvError = EnvironmentFailedError
+"""Short name."""
+
+
 class ModelError(AquaMLError, ValueError):
     """A model's inputs or outputs have wrong names, shapes or types."""
 

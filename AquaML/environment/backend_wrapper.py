@@ -132,7 +132,7 @@ class BackendWrapper(EnvironmentWrapper):
                 self._require_finite(name, values, what, rows)
 
     def _require_finite(self, name: str, values: np.ndarray, what: str, rows: Optional[np.ndarray]) -> None:
-        total = np.add.reduce(values if rows is None else values[rows], axis=None)
+        total = float(np.add.reduce(values if rows is None else values[rows], axis=None))
         # A sum of finite numbers is finite unless it overflows, so a suspicion is looked into.
         if total - total == 0.0:
             return

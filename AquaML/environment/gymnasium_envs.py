@@ -9,6 +9,7 @@ from loguru import logger
 import gymnasium.vector  # noqa: F401  isort: skip
 
 from AquaML.environment.backend_wrapper import BackendWrapper
+from AquaML.environment.mujoco.threads import available_cores
 from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, layout_of
 from AquaML.environment.vectorization.adapter import VectorAdapter
 from AquaML.environment.vectorization.backend import Unsuited, VectorBackend
@@ -70,7 +71,7 @@ class GymnasiumWrapper(BackendWrapper):
     ) -> None:
         super().__init__(seed, action_bounds, finite_horizon)
         require_backend_name(vectorization)
-        require_workers(workers, step_timeout)
+        require_workers(workers, step_timeout, vectorization)
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise EnvironmentContractError("num_envs is {!r}; expected an integer of at least 1.".format(num_envs))
         self._arguments = dict(kwargs, render_mode=None, action_bounds=action_bounds, finite_horizon=finite_horizon)
@@ -194,6 +195,8 @@ class GymnasiumWrapper(BackendWrapper):
         """Return the backend that was asked for or is best, or None where environments are stepped in turn."""
         if self._vectorization == "sync":
             return None
+        if self._vectorization == "sharded":
+            return self._sharded(wanted)
         if self._vectorization == "auto":
             self._passed_over.update(NOT_BY_ITSELF)
         try:
@@ -208,6 +211,23 @@ class GymnasiumWrapper(BackendWrapper):
             return None
         self._chosen = "batched"
         return backend
+
+    def _sharded(self, wanted: Wanted) -> VectorBackend:
+        if wanted.render_mode is not None:
+            raise EnvironmentContractError(
+                "vectorization='sharded' shows no picture; leave render_mode={!r} out.".format(wanted.render_mode)
+            )
+        from AquaML.environment.vectorization.sharded import ShardedVector
+
+        self._chosen = "sharded"
+        return ShardedVector(
+            wanted.factory,
+            wanted.num_envs,
+            wanted.observations,
+            wanted.transform,
+            wanted.workers or available_cores(),
+            self._step_timeout,
+        )
 
     def _tell_choice(self) -> None:
         if callable(self._source):

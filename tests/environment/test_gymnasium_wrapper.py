@@ -14,7 +14,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scripted_envs import ClockEnv, OneSpaceEnv, action_for
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-from AquaML.errors import AquaMLError, EnvironmentContractError, MissingDependencyError, SpaceError
+from AquaML.errors import (
+    AquaMLError,
+    EnvironmentContractError,
+    EnvironmentFailedError,
+    MissingDependencyError,
+    SpaceError,
+)
 
 ZERO = {"action": torch.zeros(1, 1)}
 
@@ -308,7 +314,9 @@ def test_the_episode_goes_on_without_the_window(name: str, log_lines: List[str])
 
 
 def test_a_failure_that_has_nothing_to_do_with_a_window_is_raised() -> None:
-    with pytest.raises(OSError, match="the simulator is missing"):
+    with pytest.raises(
+        EnvironmentFailedError, match=r"Environment 0 raised OSError in reset\(\): the simulator is missing"
+    ):
         GymnasiumWrapper("BreaksAtOnce-v0", render_mode="human").reset()
 
 

@@ -7,6 +7,8 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "VectorBackend": "AquaML.environment.vectorization.backend",
         "SyncVector": "AquaML.environment.vectorization.sync",
+        "ShardedVector": "AquaML.environment.vectorization.sharded",
+        "EnvPoolVector": "AquaML.environment.vectorization.envpool",
         "VectorAdapter": "AquaML.environment.vectorization.adapter",
     },
 )

@@ -55,8 +55,8 @@ def require_backend_name(name: Any) -> None:
         raise EnvironmentContractError("vectorization is {!r}.{}".format(name, did_you_mean(str(name), BACKENDS)))
 
 
-def require_workers(workers: Any, step_timeout: Any) -> None:
-    """Check the number of workers and the time limit of a step.
+def require_workers(workers: Any, step_timeout: Any, vectorization: str) -> None:
+    """Check the number of workers, and the time limit of a step, which only sharded workers have.
 
     Raises:
         EnvironmentContractError: One of them is out of range.
@@ -65,6 +65,12 @@ def require_workers(workers: Any, step_timeout: Any) -> None:
         raise EnvironmentContractError("workers is {!r}; expected None or an integer of at least 1.".format(workers))
     if step_timeout is None:
         return
+    if vectorization != "sharded":
+        raise EnvironmentContractError(
+            "step_timeout={!r} needs worker processes, which can be ended: vectorization='sharded', not {!r}.".format(
+                step_timeout, vectorization
+            )
+        )
     if isinstance(step_timeout, bool) or not isinstance(step_timeout, (int, float)) or not step_timeout > 0:
         raise EnvironmentContractError(
             "step_timeout is {!r}; expected None or a positive number of seconds.".format(step_timeout)

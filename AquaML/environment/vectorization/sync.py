@@ -10,7 +10,7 @@ from loguru import logger
 from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
 from AquaML.environment.step_arrays import StepArrays, add_scalars, as_scalar
 from AquaML.environment.vectorization.backend import VectorBackend
-from AquaML.errors import EnvironmentContractError
+from AquaML.errors import AquaMLError, EnvironmentContractError, EnvironmentFailedError
 
 
 class SyncVector(VectorBackend):
@@ -26,6 +26,11 @@ class SyncVector(VectorBackend):
         transform: Converts the agent's actions.
         without_display: Makes an environment like the first one that opens no window; it takes over when the first one
             fails because it cannot be shown. None: a failure is a failure.
+        first_index: Index of the first environment in a larger batch, for messages.
+        progress: One integer that always holds the index of the environment that is stepped or reset, -1 between.
+
+    Raises:
+        EnvironmentFailedError: By all methods: an environment raised an exception.
     """
 
     REPLAY_LIMIT = 100_000
@@ -37,11 +42,16 @@ class SyncVector(VectorBackend):
         layout: SpaceLayout,
         transform: ActionTransform,
         without_display: Optional[Callable[[], Any]] = None,
+        first_index: int = 0,
+        progress: Optional[np.ndarray] = None,
     ) -> None:
         self.environments = list(environments)
         self.num_envs = len(self.environments)
         self.display_failed = False
         self._without_display = without_display
+        self._first_index = first_index
+        self._progress = np.full(1, -1, np.int64) if progress is None else progress
+        self._progress[0] = -1
         self._layout = layout
         self._transform = transform
         self._episodes: List[Dict[str, Any]] = [{} for _ in self.environments]
@@ -56,6 +66,7 @@ class SyncVector(VectorBackend):
         self._oldest = self._steps
         for index in range(self.num_envs):
             self._store(out.observations, index, self._begin(index, None if seed is None else seed + index))
+        self._progress[0] = -1
         self._latest = out.observations
 
     def _begin(self, index: int, seed: Optional[int] = None) -> Any:
@@ -84,10 +95,10 @@ class SyncVector(VectorBackend):
             if not isinstance(result, tuple) or len(result) != 5:
                 raise EnvironmentContractError(
                     "Environment {}: step() returned {}; expected (observation, reward, terminated, truncated, "
-                    "info).".format(index, _describe(result))
+                    "info).".format(self._first_index + index, _describe(result))
                 )
             observation, reward, terminated, truncated, info = result
-            out.rewards[index, 0] = _number(index, reward)
+            out.rewards[index, 0] = _number(self._first_index + index, reward)
             out.terminated[index, 0] = terminated
             out.truncated[index, 0] = truncated and not terminated
             if info:
@@ -97,29 +108,42 @@ class SyncVector(VectorBackend):
                 self._store(out.final, index, observation)
                 observation = self._begin(index)
             self._store(out.observations, index, observation)
+        self._progress[0] = -1
         if ended or len(self._actions) > self.REPLAY_LIMIT:
             self._forget_old_actions()
         self._latest = out.observations
         return ended
 
     def _step_one(self, index: int, native: Mapping[str, np.ndarray]) -> Any:
+        self._progress[0] = self._first_index + index
         # The environment gets a copy of its action: one that changes it in place must not change what is replayed.
         try:
             return self.environments[index].step(self._transform.row(native, index))
         except Exception as error:
             first = self._episodes[index]["step"] - self._oldest
             if first < 0:
-                raise
-            self._hide(index, error)
+                raise self._failure(index, "step", error) from error
+            self._hide(index, "step", error)
             self._start(index, self._episodes[index]["start"])
             for row in list(self._actions)[first:-1]:
                 self.environments[index].step(self._transform.row(row, index))
             return self.environments[index].step(self._transform.row(native, index))
 
-    def _hide(self, index: int, error: Exception) -> None:
+    def _failure(self, index: int, method: str, error: Exception) -> Exception:
+        """Return the error to raise for what an environment raised."""
+        if isinstance(error, AquaMLError):
+            return error
+        return EnvironmentFailedError(
+            "Environment {} raised {} in {}(): {}".format(
+                self._first_index + index, type(error).__name__, method, error
+            )
+        )
+
+    def _hide(self, index: int, method: str, error: Exception) -> None:
         """Put an environment without a window in the place of one that failed; raise the failure if there is none."""
         if index != 0 or self._without_display is None:
-            raise error
+            failure = self._failure(index, method, error)
+            raise failure from (None if failure is error else error)
         shown, self.environments[0] = self.environments[0], self._without_display()
         self._without_display = None
         self.display_failed = True
@@ -133,7 +157,7 @@ class SyncVector(VectorBackend):
                 store_leaf(self._layout.specs[name], value, target[name][index])
         except EnvironmentContractError as error:
             raise EnvironmentContractError(
-                "Environment {} broke its observation space: {}".format(index, error)
+                "Environment {} broke its observation space: {}".format(self._first_index + index, error)
             ) from error
 
     def _forget_old_actions(self) -> None:
@@ -192,11 +216,12 @@ class SyncVector(VectorBackend):
 
     def _start(self, index: int, start: Dict[str, Any]) -> Any:
         """Reset one environment from a seed or a state of its generator, and return the first observation."""
+        number = self._progress[0] = self._first_index + index
         try:
-            return _first_observation(index, _reset(self.environments[index], start))
+            return _first_observation(number, _reset(self.environments[index], start))
         except Exception as error:
-            self._hide(index, error)
-            return _first_observation(index, _reset(self.environments[index], start))
+            self._hide(index, "reset", error)
+            return _first_observation(number, _reset(self.environments[index], start))
 
     def render(self) -> Any:
         """Render the first environment."""
