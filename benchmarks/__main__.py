@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from benchmarks.document import copy_ratios
 from benchmarks.machine import describe_machine
 from benchmarks.process import Contender
 from benchmarks.report import write_report
@@ -41,24 +42,26 @@ def main(arguments: Optional[List[str]] = None) -> int:
         for name in names:
             suite = SUITES[name](scale)
             wanted = scale.learning_units if name == "learning" else rounds
-            store = Store(options.results, name, options.fresh)
+            store = Store(options.results, name)
             for plan in suite.groups:
                 if options.group is None or options.group in plan.title:
-                    stored = measure(plan, store, machine, wanted, calibration)
+                    stored = measure(plan, store, machine, wanted, calibration, options.fresh)
                     measured = measured or bool(stored["rounds"])
             for path in write_report(suite, store.content, options.results):
                 say("wrote {}".format(path if options.smoke else path.name))
     finally:
         calibration.close()
+    if options.results == RESULTS and options.write_document:
+        copy_ratios(RESULTS, scale)
     return 0 if measured else 1
 
 
 def measure(
-    plan: GroupPlan, store: Store, machine: Dict[str, Any], rounds: int, calibration: Contender
+    plan: GroupPlan, store: Store, machine: Dict[str, Any], rounds: int, calibration: Contender, fresh: bool
 ) -> Dict[str, Any]:
     """Measure the rounds of a group that are not stored yet, and store each as soon as it is done."""
     described = json.loads(json.dumps([dataclasses.asdict(contender) for contender in plan.contenders]))
-    stored = store.group(plan.title, {"contenders": described}, machine)
+    stored = store.group(plan.title, {"contenders": described}, machine, fresh)
     if len(stored["rounds"]) >= rounds:
         say("{}: {} rounds are there".format(plan.title, len(stored["rounds"])))
         return stored
@@ -97,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, help="where results are written (smoke: a new folder)")
     parser.add_argument("--fresh", action="store_true", help="measure again what is there already")
     parser.add_argument("--full-rollout", action="store_true", help="64 vector steps in a unit of Ant and Humanoid too")
+    parser.add_argument(
+        "--write-document", action="store_true", help="copy the ratios of all results to Doc/benchmarks.md"
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     return parser
 

@@ -45,7 +45,7 @@ def _group(suite: Suite, plan: GroupPlan, stored: Dict[str, Any]) -> List[str]:
         lines += _contender_table(plan, rounds)
     verdicts = [judge(comparison, rounds) for comparison in plan.comparisons]
     if verdicts:
-        lines += ["", *_comparison_table(verdicts)]
+        lines += ["", *comparison_table(verdicts)]
         lines += _remarks(suite, plan, verdicts)
     for name, introduction in sorted(stored["introductions"].items()):
         if "error" in introduction:
@@ -94,7 +94,8 @@ def _learning_table(plan: GroupPlan, rounds: List[Any]) -> List[str]:
     return _table(("contender", "mean reward of a step, first tenth", "last tenth"), rows)
 
 
-def _comparison_table(verdicts: List[Verdict]) -> List[str]:
+def comparison_table(verdicts: List[Verdict]) -> List[str]:
+    """Return the table of some ratios, a line each."""
     rows = []
     for verdict in verdicts:
         comparison = verdict.comparison
@@ -135,7 +136,7 @@ def _conditions(rounds: List[Any], machine: Dict[str, Any]) -> str:
     idle = [value for name in _names(rounds) for value in values_of(rounds, name, "idle_load") if value is not None]
     calibrations = [value for name in _names(rounds) for value in values_of(rounds, name, "calibration")]
     product = spread(calibrations)
-    text = "{} rounds, {}; calibration {:.3f} s (quartiles {}).".format(
+    text = "{} round(s), {}; calibration {:.3f} s (quartiles {}).".format(
         len(rounds), machine["date"], product.median, _quartiles(product)
     )
     if foreign and idle:

@@ -13,19 +13,25 @@ class Store:
     Args:
         folder: Where results lie.
         name: The suite's name.
-        fresh: True: begin anew.
     """
 
-    def __init__(self, folder: Path, name: str, fresh: bool) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / (name + ".json")
         self.content: Dict[str, Any] = {"suite": name, "groups": {}}
-        if self.path.is_file() and not fresh:
+        if self.path.is_file():
             self.content = json.loads(self.path.read_text(encoding="utf-8"))
 
-    def group(self, title: str, plan: Dict[str, Any], machine: Dict[str, Any]) -> Dict[str, Any]:
-        """Return what is stored of a group; nothing if it was measured with another plan or on another machine."""
+    def group(self, title: str, plan: Dict[str, Any], machine: Dict[str, Any], fresh: bool = False) -> Dict[str, Any]:
+        """Return what is stored of a group; nothing if it was measured with another plan or on another machine.
+
+        Args:
+            title: The group's title.
+            plan: What is to be measured.
+            machine: What it is measured on and with.
+            fresh: True: drop what is stored.
+        """
         stored = self.content["groups"].get(title)
-        if stored is not None and stored["plan"] == plan and _same_machine(stored["machine"], machine):
+        if not fresh and stored is not None and stored["plan"] == plan and _same_machine(stored["machine"], machine):
             return stored
         new: Dict[str, Any] = {"plan": plan, "machine": machine, "introductions": {}, "rounds": []}
         self.content["groups"][title] = new

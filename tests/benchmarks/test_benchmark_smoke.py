@@ -11,6 +11,7 @@ from typing import Any, Dict, List
 import pytest
 
 from benchmarks.contenders.introduction import introduce
+from benchmarks.document import copy_ratios
 from benchmarks.figures import judge, spread
 from benchmarks.gate import Gate
 from benchmarks.process import Contender, ContenderError
@@ -164,14 +165,30 @@ def test_a_waiting_contender_uses_no_processor_and_a_killed_one_is_reported() ->
 
 
 def test_results_of_another_plan_or_machine_are_not_taken_up(tmp_path: Path) -> None:
-    store = Store(tmp_path, "x", fresh=False)
+    store = Store(tmp_path, "x")
     plan, machine = {"contenders": [1]}, {"date": "a", "processor": "p"}
     store.group("g", plan, machine)["rounds"].append({})
     store.save()
-    again = Store(tmp_path, "x", fresh=False)
+    again = Store(tmp_path, "x")
     assert len(again.group("g", plan, {"date": "b", "processor": "p"})["rounds"]) == 1
     assert again.group("g", {"contenders": [2]}, machine)["rounds"] == []
-    assert Store(tmp_path, "x", fresh=True).group("g", plan, machine)["rounds"] == []
+    assert Store(tmp_path, "x").group("g", plan, machine, fresh=True)["rounds"] == []
+
+
+def test_ratios_are_copied_between_the_marks_of_the_document(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n", encoding="utf-8")
+    store = Store(tmp_path, "small")
+    stored = store.group("Pendulum-v1", {}, {"date": "2000-01-01"})
+    stored["rounds"].append({"AquaML": {"seconds": 1.0, "steps": 10}, "skrl": {"seconds": 2.0, "steps": 10}})
+    store.save()
+    copy_ratios(tmp_path, Scale(), page)
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
+    assert "| AquaML over skrl | 2.000 | 2.000 – 2.000 | ≥ 1.30 | ≥ 1.50 | stretch |" in lines
+    page.write_text("no marks", encoding="utf-8")
+    with pytest.raises(ValueError, match="page.md holds no"):
+        copy_ratios(tmp_path, Scale(), page)
 
 
 class _EndOfScript(Exception):
