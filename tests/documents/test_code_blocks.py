@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
+import numpy as np
 import pytest
 from pages import ENGLISH_PAGES, REPOSITORY, Block, fenced_blocks, name_of
 
@@ -54,16 +55,25 @@ def own_model(space: Space) -> None:
         SequentialTrainer(GymnasiumWrapper("Pendulum-v1"), agent, cfg).train()
 
 
+def own_robot(space: Space) -> None:
+    """The robot of the page learns."""
+    assert np.mean(space["after"].lengths) > 2.0 * np.mean(space["before"].lengths)
+
+
 CHECKS: Dict[str, Callable[[Space], None]] = {
     "README.md": readme,
     "Doc/architecture.md": architecture,
     "Doc/how_to/own_model.md": own_model,
+    "Doc/how_to/own_robot.md": own_robot,
 }
+NEEDS = {"Doc/how_to/own_robot.md": "mujoco"}
 WITH_PYTHON = [page for page in ENGLISH_PAGES if python_blocks(page)]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
 def test_python_blocks(page: Path) -> None:
+    if name_of(page) in NEEDS:
+        pytest.importorskip(NEEDS[name_of(page)])
     space = run_blocks(page)
     CHECKS.get(name_of(page), lambda space: None)(space)
 

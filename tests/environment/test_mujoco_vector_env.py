@@ -446,20 +446,20 @@ def test_what_a_distribution_means() -> None:
         "actuator_gear": Normal(0.0, 0.5, columns=[0]),
         "opt.gravity": Normal(-9.81, 0.1, mode="set", together=True),
     }
-    env = Cart(800, randomization=changes)
+    env = Cart(300, randomization=changes)
     friction, gear = env.parameter("geom_friction"), env.parameter("actuator_gear")
     assert not np.ptp(friction[:, :, 0]) > 0
     env.reset(seed=0)
-    assert np.array_equal(friction[:, 0, 0], friction[:, 1, 0]) and len(set(friction[:, 0, 0].tolist())) == 800
-    assert 0.3 <= friction[:, :, 0].min() < 0.31 and 0.59 < friction[:, :, 0].max() <= 0.6
-    assert np.array_equal(friction[:, :, 1:], np.tile(env.model.geom_friction[:, 1:], (800, 1, 1)))
+    assert np.array_equal(friction[:, 0, 0], friction[:, 1, 0]) and len(set(friction[:, 0, 0].tolist())) == 300
+    assert 0.3 <= friction[:, :, 0].min() < 0.32 and 0.58 < friction[:, :, 0].max() <= 0.6
+    assert np.array_equal(friction[:, :, 1:], np.tile(env.model.geom_friction[:, 1:], (300, 1, 1)))
     damping = env.parameter("dof_damping")
     assert not damping[:, 0].any() and damping[:, 1].min() >= 0.05 and damping[:, 1].max() <= 0.2
-    assert np.log(damping[:, 1] / 0.1).mean() == pytest.approx(0.0, abs=0.05)
-    assert (gear[:, 0, 0].mean(), gear[:, 0, 0].std()) == (pytest.approx(4.0, abs=0.06), pytest.approx(0.5, rel=0.1))
+    assert np.log(damping[:, 1] / 0.1).mean() == pytest.approx(0.0, abs=0.08)
+    assert (gear[:, 0, 0].mean(), gear[:, 0, 0].std()) == (pytest.approx(4.0, abs=0.1), pytest.approx(0.5, rel=0.15))
     assert not gear[:, 0, 1:].any()
     gravity = np.array([model.opt.gravity for model in env.simulation.models])
-    assert np.ptp(gravity, axis=1).max() == 0.0 and gravity.std() == pytest.approx(0.1, rel=0.1)
+    assert np.ptp(gravity, axis=1).max() == 0.0 and gravity.std() == pytest.approx(0.1, rel=0.15)
 
 
 def test_models_changed_by_a_method_and_their_options_are_saved_with_the_run() -> None:
@@ -607,10 +607,6 @@ def play_fresh(env: MujocoVectorEnv) -> torch.Tensor:
 
 def test_an_unstable_robot_ends_its_episode_and_is_said_once(log_lines: list) -> None:
     class Wild(Ball):
-        def begin_episode(self, rows: np.ndarray, generator: np.random.Generator) -> None:
-            if 1 in rows:
-                self.simulation.data[1].qvel[:] = 1e9
-
         def controls(self, actions: np.ndarray) -> np.ndarray:
             if self.elapsed[1] == 2:
                 self.simulation.data[1].qvel[:] = np.inf
@@ -624,8 +620,8 @@ def test_an_unstable_robot_ends_its_episode_and_is_said_once(log_lines: list) ->
         assert torch.isfinite(rewards).all() and torch.isfinite(seen["state"]).all()
         if step % 3 == 0:
             assert infos["final_obs"]["state"][1].tolist() == [0.0, 0.0]
-    warned = [line for line in log_lines if "became unstable" in line]
-    assert len(warned) == 1 and "environment 1" in warned[0]
+    warned = [line for line in log_lines if "MuJoCo warns" in line]
+    assert len(warned) == 1 and "Environment 1" in warned[0]
 
 
 # ---------------------------------------------------------------------- pictures

@@ -1,7 +1,9 @@
 """Pictures and windows of a robot."""
 
+import atexit
 import os
 import platform
+import weakref
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -33,7 +35,7 @@ class Camera:
         buffer = model.vis.global_
         # The size of the buffer off the screen is fixed when the context is made from the model.
         buffer.offheight, buffer.offwidth = max(buffer.offheight, height), max(buffer.offwidth, width)
-        self._gl = _context_class()(width, height)
+        self._gl: Any = _context_class()(width, height)
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -46,6 +48,8 @@ class Camera:
             self._view.type, self._view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.zeros((height, width, 3), np.uint8)
+        # Graphics libraries complain of what is released after their own end.
+        atexit.register(_close_if_alive, weakref.ref(self))
 
     def picture(self, data: Any) -> np.ndarray:
         """Return a picture ``(height, width, 3)`` uint8 of one environment."""
@@ -58,10 +62,13 @@ class Camera:
         return self._pixels[::-1].copy()
 
     def close(self) -> None:
-        """Release the graphics memory."""
+        """Release the graphics memory; calling it twice is no error."""
+        if self._gl is None:
+            return
         self._gl.make_current()
         self._context.free()
         self._gl.free()
+        self._gl = None
 
 
 class Window:
@@ -89,6 +96,12 @@ class Window:
     def close(self) -> None:
         """Close the window."""
         self._viewer.close()
+
+
+def _close_if_alive(camera: "weakref.ReferenceType[Camera]") -> None:
+    alive = camera()
+    if alive is not None:
+        alive.close()
 
 
 def warn_not_drawn(error: Exception, render_mode: str) -> None:

@@ -3,7 +3,6 @@
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
-from loguru import logger
 
 from AquaML.environment.mujoco.backend import Judgement, MujocoBackend
 from AquaML.environment.mujoco.disturbance import Disturbance
@@ -13,9 +12,6 @@ from AquaML.environment.mujoco.simulation import Simulation
 from AquaML.environment.spaces import ACTION_NAME, first_row
 from AquaML.environment.step_arrays import StepArrays
 from AquaML.errors import EnvironmentContractError, StateError
-
-_LARGEST = 1e10
-"""Where MuJoCo, too, takes a simulation for unstable."""
 
 
 class RobotBackend(MujocoBackend):
@@ -40,7 +36,6 @@ class RobotBackend(MujocoBackend):
         super().__init__(simulation, max_episode_steps)
         self.robot = robot
         self._random_initial_length = random_initial_length
-        self.unstable = 0
         self._randomizes = randomizes
         self._starts_anew = False
         self._generator, self._noise_generator = np.random.default_rng(), np.random.default_rng()
@@ -130,25 +125,14 @@ class RobotBackend(MujocoBackend):
         return rewards, terminated if unstable is None else terminated | unstable, scalars
 
     def _rescue(self) -> Optional[np.ndarray]:
-        """Put robots whose physics blew up back to rest; return which, ``(num_envs,)`` bool, or None."""
-        robot = self.robot
-        # Not-a-number is not below the limit either.
-        stable = (np.abs(robot.qvel) < _LARGEST).all(axis=1) & (np.abs(robot.qpos) < _LARGEST).all(axis=1)
-        if stable.all():
+        """Put robots whose physics broke down to rest; return which, ``(num_envs,)`` bool, or None."""
+        unstable = self.simulation.unstable.copy()
+        rows = np.flatnonzero(unstable)
+        if not len(rows):
             return None
-        rows = np.flatnonzero(~stable)
-        positions, velocities = robot.resting_state
+        positions, velocities = self.robot.resting_state
         self.simulation.begin(rows, np.tile(positions, (len(rows), 1)), np.tile(velocities, (len(rows), 1)))
-        before, self.unstable = self.unstable, self.unstable + len(rows)
-        if len(str(before)) < len(str(self.unstable)) or not before:
-            logger.warning(
-                "The physics of environment {} became unstable ({} episodes so far): its numbers were not finite or "
-                "huge. Its episode ends as terminated. Make the model's timestep smaller, its masses and gains milder, "
-                "or end such episodes earlier in terminated().",
-                rows[0],
-                self.unstable,
-            )
-        return ~stable
+        return unstable
 
     def rewards(self, actions: np.ndarray) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
         """Return rewards ``(num_envs,)`` and their terms to log."""
@@ -216,7 +200,6 @@ class RobotBackend(MujocoBackend):
             "actions": robot.actions.copy(),
             "previous_actions": robot.previous_actions.copy(),
             "extra": {name: np.array(values) for name, values in robot.extra_state.items()},
-            "unstable": self.unstable,
         }
 
     def set_state(self, state: Dict[str, Any], out: StepArrays) -> bool:
@@ -244,7 +227,6 @@ class RobotBackend(MujocoBackend):
         robot.previous_actions[...] = state["previous_actions"]
         for name, values in state["extra"].items():
             robot.extra_state[name][...] = values
-        self.unstable = int(state["unstable"])
 
     def _all_paths(self) -> Dict[str, Disturbance]:
         paths = {"observation/" + name: path for name, path in self._paths.items()}

@@ -22,10 +22,7 @@ def load_model(source: Union[str, "os.PathLike[str]", Any]) -> Any:
         MissingDependencyError: MuJoCo is not installed.
     """
     mujoco = import_mujoco()
-    model = copy.copy(source) if isinstance(source, mujoco.MjModel) else _compile(mujoco, source)
-    # MuJoCo would put an unstable robot back to rest in the middle of a step, and nobody would know.
-    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-    return model
+    return copy.copy(source) if isinstance(source, mujoco.MjModel) else _compile(mujoco, source)
 
 
 def _compile(mujoco: Any, source: Any) -> Any:

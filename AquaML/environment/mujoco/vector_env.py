@@ -32,8 +32,8 @@ class MujocoVectorEnv(Readings, BackendWrapper):
     A step is: the action passes through noise and delay, :meth:`controls`, ``frame_skip`` physics steps,
     :meth:`reward`, :meth:`terminated`, :meth:`log`, :meth:`observation`, whose values pass through noise and delay.
     An episode that ends is followed by the next at once; its final observation is what the robot would have observed,
-    noise and delay included. An environment whose physics becomes unstable is said, put to rest, and ends as
-    terminated.
+    noise and delay included. Where MuJoCo finds the physics unstable, a warning says so, and the episode ends as
+    terminated, at rest.
 
     Args:
         model: The path of an MJCF file, MJCF as a string, or an ``MjModel``.
