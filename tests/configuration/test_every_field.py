@@ -151,6 +151,8 @@ PPO_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "advantage_normalization": ("minibatch", PARAMETERS, {}),
     "grad_norm_clip": (0.01, PARAMETERS, {}),
     "kl_threshold": (1e-9, PARAMETERS, {}),
+    # What compiling leads to is in tests/reinforcement/test_compile.py; here no update comes, which would take long.
+    "compile": (True, CONSOLE if hasattr(torch, "compile") else ERROR, {"rollouts": 64}),
 }
 TRAINER_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "timesteps": (40, TIMESTEP, {}),

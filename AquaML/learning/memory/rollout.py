@@ -1,6 +1,6 @@
 """Storage of on-policy rollouts: time-major, allocated once, written in place."""
 
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 
@@ -33,6 +33,8 @@ class RolloutMemory(Stateful):
         self.cursor = 0
         self.completed = 0
         self._tensors: Dict[str, torch.Tensor] = {}
+        self._rows: Dict[str, Tuple[torch.Tensor, ...]] = {}
+        self._rows_from: Optional[int] = None
 
     @property
     def is_full(self) -> bool:
@@ -58,6 +60,7 @@ class RolloutMemory(Stateful):
         full = (self.capacity * self.rollouts, self.num_envs) + tuple(shape)
         present = self._tensors.get(name)
         if present is None:
+            self._rows_from = None
             self._tensors[name] = torch.zeros(full, dtype=dtype, device=self.device)
         elif tuple(present.shape) != full or present.dtype != dtype:
             raise StorageError(
@@ -66,6 +69,7 @@ class RolloutMemory(Stateful):
                 )
             )
 
+    @torch.no_grad()
     def write(self, row: Mapping[str, torch.Tensor]) -> None:
         """Copy one row of every key and advance.
 
@@ -80,9 +84,15 @@ class RolloutMemory(Stateful):
         if row.keys() != self._tensors.keys():
             missing, unknown = set(self._tensors) - set(row), set(row) - set(self._tensors)
             raise StorageError("A row lacks {} and has unknown {}.".format(sorted(missing), sorted(unknown)))
-        position = self._start() + self.cursor
+        start = self._start()
+        if self._rows_from != start:
+            # Views of single rows are made once for a rollout: indexing costs more than the copy of a small row.
+            self._rows = {
+                name: tensor[start : start + self.rollouts].unbind(0) for name, tensor in self._tensors.items()
+            }
+            self._rows_from = start
         for name, values in row.items():
-            target = self._tensors[name][position]
+            target = self._rows[name][self.cursor]
             if values.shape != target.shape:
                 raise StorageError(
                     "'{}' has shape {}; expected {}.".format(name, tuple(values.shape), tuple(target.shape))

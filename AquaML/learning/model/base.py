@@ -102,7 +102,8 @@ class Model(nn.Module):
                 )
             )
         if self.model_cfg.concat_dict:
-            return torch.cat([self._features(name, data_dict[name]) for name in names], dim=1)
+            features = [self._features(name, data_dict[name]) for name in names]
+            return features[0] if len(features) == 1 else torch.cat(features, dim=1)
         return {name: data_dict[name] for name in names}
 
     def _features(self, name: str, values: torch.Tensor) -> torch.Tensor:
@@ -116,7 +117,7 @@ class Model(nn.Module):
                 "{} cannot one-hot '{}' before it knows the space: call model.bind(env.getEnvInfo()['observation_cfg'])"
                 " or give the model to an agent first.".format(type(self).__name__, name)
             )
-        flat = values.reshape(len(values), -1).float()
+        flat = (values if values.dim() == 2 else values.reshape(len(values), -1)).float()
         return flat / 255.0 if values.dtype == torch.uint8 else flat
 
     def concatenated_size(self) -> int:

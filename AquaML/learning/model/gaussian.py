@@ -76,19 +76,20 @@ class GaussianModel(StochasticModel):
                 "expands to it.".format(type(self).__name__, type(log_std).__name__, tuple(mean.shape))
             )
         try:
-            log_std = log_std.expand(mean.shape)
+            # Bounded before it is expanded: a free parameter is one row, whatever the batch.
+            bounded = log_std.float().clamp(self.min_log_std, self.max_log_std).expand(mean.shape)
         except RuntimeError as error:
             raise ModelError(
                 "{}.compute returned 'log_std' of shape {}; expected {} like 'mean_actions'.".format(
                     type(self).__name__, tuple(log_std.shape), tuple(mean.shape)
                 )
             ) from error
-        return {"mean_actions": mean, "log_std": log_std.float().clamp(self.min_log_std, self.max_log_std)}
+        return {"mean_actions": mean, "log_std": bounded}
 
     def sample(self, parameters: Parameters) -> torch.Tensor:
         """Draw actions of the means' shape."""
         mean = parameters["mean_actions"]
-        return mean + parameters["log_std"].exp() * torch.randn_like(mean)
+        return torch.addcmul(mean, parameters["log_std"].exp(), torch.randn_like(mean))
 
     def mode(self, parameters: Parameters) -> torch.Tensor:
         """Return the means."""
@@ -97,15 +98,23 @@ class GaussianModel(StochasticModel):
     def log_prob(self, parameters: Parameters, actions: torch.Tensor) -> torch.Tensor:
         """Return the log-density, ``(B, 1)``."""
         log_std = parameters["log_std"]
-        standardised = (actions - parameters["mean_actions"]) * torch.exp(-log_std)
-        return sum_dimensions(-0.5 * standardised * standardised - log_std - _HALF_LOG_TWO_PI)
+        standardised = (actions - parameters["mean_actions"]) / log_std.exp()
+        distance = sum_dimensions(torch.addcmul(log_std, standardised, standardised, value=0.5))
+        return -_HALF_LOG_TWO_PI * _dimensions(log_std) - distance
 
     def entropy(self, parameters: Parameters) -> torch.Tensor:
         """Return the differential entropy, ``(B, 1)``."""
-        return sum_dimensions(parameters["log_std"] + (0.5 + _HALF_LOG_TWO_PI))
+        log_std = parameters["log_std"]
+        return sum_dimensions(log_std) + (0.5 + _HALF_LOG_TWO_PI) * _dimensions(log_std)
 
     def kl(self, old: Parameters, new: Parameters) -> torch.Tensor:
         """Return the divergence in closed form, ``(B, 1)``."""
-        difference = old["log_std"] - new["log_std"]
-        shift = (old["mean_actions"] - new["mean_actions"]) * torch.exp(-new["log_std"])
-        return sum_dimensions(0.5 * (torch.exp(2.0 * difference) + shift * shift - 1.0) - difference)
+        twice = 2.0 * (old["log_std"] - new["log_std"])
+        shift = (old["mean_actions"] - new["mean_actions"]) / new["log_std"].exp()
+        # expm1 keeps the digits of small divergences, in which 1 + x - 1 would lose them.
+        return 0.5 * sum_dimensions(torch.addcmul(torch.expm1(twice) - twice, shift, shift))
+
+
+def _dimensions(values: torch.Tensor) -> int:
+    """Return the number of action dimensions of ``(B, *action_shape)`` values."""
+    return values.numel() // max(1, len(values))

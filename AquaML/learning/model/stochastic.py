@@ -97,4 +97,5 @@ class StochasticModel(Model, abc.ABC):
 
 def sum_dimensions(values: torch.Tensor) -> torch.Tensor:
     """Sum all axes but the first and return ``(B, 1)``."""
-    return values.reshape(len(values), -1).sum(dim=1, keepdim=True)
+    rows = values if values.dim() == 2 else values.reshape(len(values), -1)
+    return rows.sum(dim=1, keepdim=True)

@@ -49,6 +49,7 @@ def generalized_advantage(
     carried = (discount_factor * gae_lambda) * goes_on.to(values.dtype)
     advantages = torch.empty_like(values)
     following = torch.zeros_like(values[0])
-    for step in range(len(values) - 1, -1, -1):
-        following = torch.addcmul(deltas[step], carried[step], following, out=advantages[step])
+    rows = list(zip(deltas.unbind(0), carried.unbind(0), advantages.unbind(0)))
+    for delta, weight, row in reversed(rows):
+        following = torch.addcmul(delta, weight, following, out=row)
     return advantages

@@ -182,6 +182,11 @@ class OnPolicyAgent(Agent):
             memory.create_tensor(name, (1,), torch.bool)
         # Assigned only now, so that a model's error above leaves nothing half made.
         self.memory = memory
+        self._stores_valid = info["has_invalid_rows"]
+        self._stored = {
+            prefix: [(key, key[len(prefix) :]) for key in memory.names if key.startswith(prefix)]
+            for prefix in (_STATE, _ACTION, _PARAMETER)
+        }
         if info["gives_final_observation"]:
             self.final_observations = FinalObservations(
                 shapes, cfg.rollouts, info["num_envs"], info["max_episode_length"], self.device
@@ -233,7 +238,9 @@ class OnPolicyAgent(Agent):
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
         with torch.no_grad(), autocast(self.device, self._precision):
-            inputs = self.policy.select_inputs(self.normalize(states))
+            wanted = self.policy.input_names(states)
+            seen = {name: states[name] for name in wanted if name in states}
+            inputs = self.policy.select_inputs(self.normalize(seen))
             outputs = self.policy.act_deterministic(inputs) if self.is_deterministic else self.policy.act(inputs)
         if self.is_training:
             if self.memory is None:
@@ -260,17 +267,14 @@ class OnPolicyAgent(Agent):
                 "{}.record_transition needs an act() in training mode before it.".format(type(self).__name__)
             )
         self._acted = None
-        row = {_STATE + name: states[name] for name in self._names}
-        for name, value in actions.items():
-            row[_ACTION + name] = value
-        for name in memory.names:
-            if name.startswith(_PARAMETER):
-                row[name] = acted[name[len(_PARAMETER) :]]
-        row.update(rewards=rewards, terminated=terminated, truncated=truncated, log_prob=acted["log_prob"])
+        row = {"rewards": rewards, "terminated": terminated, "truncated": truncated, "log_prob": acted["log_prob"]}
+        for prefix, source in ((_STATE, states), (_ACTION, actions), (_PARAMETER, acted)):
+            for key, name in self._stored[prefix]:
+                row[key] = source[name]
         if self.shares_model:
             row["values"] = self.policy.require_output(acted, "values", (memory.num_envs, 1))
-        valid = infos.get("valid")
-        if "valid" in memory.names:
+        if self._stores_valid:
+            valid = infos.get("valid")
             row["valid"] = valid if valid is not None else torch.ones_like(terminated)
         step = memory.cursor
         memory.write(row)

@@ -4,8 +4,9 @@ import math
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
+from loguru import logger
 
-from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, gradient_scaler
+from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, compiled, gradient_scaler
 from AquaML.errors import AgentError, ConfigError
 from AquaML.learning.memory.sampling import minibatch_indices
 from AquaML.learning.model.base import ModelOutput
@@ -47,6 +48,12 @@ class PPO(OnPolicyAgent):
             self.register_part("scheduler", self.scheduler)
         self.scaler = gradient_scaler(enabled=self._precision == torch.float16)
         self.register_part("scaler", self.scaler)
+        self._judge = self._judge_minibatch
+        if self.cfg.compile:
+            self._judge = compiled(self._judge_minibatch)
+            logger.info(
+                "{}: the losses are compiled in the first update, which takes up to a minute.", self.algorithm()
+            )
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         cfg = self.cfg
@@ -82,6 +89,7 @@ class PPO(OnPolicyAgent):
         cfg = self.cfg
         if cfg.advantage_normalization == "batch":
             batch.advantages = _standardized(batch.advantages, batch.advantages.index_select(0, rows))
+        self._track_deviation(batch)
         epoch: Dict[str, torch.Tensor] = {}
         for _ in range(cfg.learning_epochs):
             parts = [self._step(batch.select(indices)) for indices in minibatch_indices(rows, cfg.mini_batches)]
@@ -99,28 +107,36 @@ class PPO(OnPolicyAgent):
 
     def _step(self, minibatch: Batch) -> Dict[str, torch.Tensor]:
         """Take one gradient step and return what it measured, still on the device."""
+        total, measured = self._judge(minibatch)
+        measured["gradient/norm"] = self._descend(total)
+        return measured
+
+    def _judge_minibatch(self, minibatch: Batch) -> Tuple[torch.Tensor, Dict[str, torch.Tensor]]:
+        """Return the loss to descend, with its graph, and what was measured, without."""
         cfg = self.cfg
         if cfg.advantage_normalization == "minibatch":
             minibatch.advantages = _standardized(minibatch.advantages, minibatch.advantages)
         minibatch = self.augment(minibatch)
         with autocast(self.device, self._precision):
             evaluated, values = self.evaluate(minibatch)
+        entropy = evaluated["entropy"].mean()
         losses = {
             "loss/policy": self.policy_loss(minibatch, evaluated),
             "loss/value": cfg.value_loss_scale * self.value_loss(minibatch, values),
-            "loss/entropy": -cfg.entropy_loss_scale * evaluated["entropy"].mean(),
+            # Without a scale the bonus has no gradient, and none is computed.
+            "loss/entropy": -cfg.entropy_loss_scale * (entropy if cfg.entropy_loss_scale else entropy.detach()),
         }
         losses.update({"loss/" + name: loss for name, loss in self.extra_losses(minibatch, evaluated).items()})
-        total = torch.stack(list(losses.values())).sum()
-        gradient_norm = self._descend(total)
+        total = sum(losses.values(), torch.zeros_like(entropy))
         measured = {name: loss.detach() for name, loss in losses.items()}
         measured["loss/total"] = total.detach()
-        measured["gradient/norm"] = gradient_norm
+        measured["policy/entropy"] = entropy.detach()
         measured.update(self._diagnose(minibatch, evaluated))
-        return measured
+        return total, measured
 
     def _descend(self, loss: torch.Tensor) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         gradient_norm = clip_gradient_norm(self._parameters, self.cfg.grad_norm_clip)
@@ -142,15 +158,16 @@ class PPO(OnPolicyAgent):
     def _diagnose(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
         parameters = {name: evaluated[name] for name in minibatch.parameters}
         ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
-        measured = {
+        return {
             "policy/kl": self.policy.kl(minibatch.parameters, parameters).mean(),
             "policy/clip_fraction": ((ratio - 1.0).abs() > self.cfg.ratio_clip).float().mean(),
-            "policy/entropy": evaluated["entropy"].mean(),
         }
-        stds = [value.exp().mean() for name, value in parameters.items() if name.split("/")[-1] == "log_std"]
+
+    def _track_deviation(self, batch: Batch) -> None:
+        """Report the mean standard deviation with which the actions of the rollout were drawn."""
+        stds = [value.exp().mean() for name, value in batch.parameters.items() if name.split("/")[-1] == "log_std"]
         if stds:
-            measured["policy/std"] = torch.stack(stds).mean()
-        return measured
+            self.track("policy/std", torch.stack(stds).mean())
 
     def _schedule(self, epoch: Dict[str, torch.Tensor]) -> None:
         if self.scheduler is not None:
@@ -200,4 +217,5 @@ def _trainable(model: torch.nn.Module) -> List[torch.nn.Parameter]:
 
 def _standardized(values: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
     # The biased estimator and the floor keep a sample of one row finite.
-    return (values - sample.mean()) / (sample.std(unbiased=False) + math.sqrt(torch.finfo(values.dtype).eps))
+    deviation, mean = torch.std_mean(sample, unbiased=False)
+    return (values - mean) / (deviation + math.sqrt(torch.finfo(values.dtype).eps))

@@ -53,6 +53,10 @@ class PPOCfg(OnPolicyCfg):
     kl_threshold: Optional[float] = option(None, above=0.0)
     """Mean divergence, in nats, above which the remaining passes of an update are left out; None: never."""
 
+    compile: bool = option(False)
+    """Whether the losses are compiled by ``torch.compile`` (torch 2; on the CPU a C++ compiler): the first update takes
+    up to a minute longer, the following ones less time."""
+
     def check_relations(self) -> None:
         """Scheduler arguments need a scheduler."""
         super().check_relations()
