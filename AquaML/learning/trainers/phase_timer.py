@@ -1,8 +1,7 @@
 """Where the time of a run goes."""
 
-import contextlib
 import time
-from typing import Dict, Iterator
+from typing import Dict, Optional
 
 
 class PhaseTimer:
@@ -13,15 +12,15 @@ class PhaseTimer:
 
     def __init__(self) -> None:
         self._seconds: Dict[str, float] = {}
+        self._phase: Optional[str] = None
+        self._since = 0.0
 
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Charge what happens inside to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+    def enter(self, phase: Optional[str]) -> None:
+        """End the phase under way and begin another; None: begin none."""
+        now = time.perf_counter()
+        if self._phase is not None:
+            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
 
     def read(self) -> Dict[str, float]:
         """Return seconds by phase and begin anew."""

@@ -130,28 +130,21 @@ class SequentialTrainer(Trainer):
         agent, timestep, timesteps = self.agent, self.timestep, self.cfg.timesteps
         states = self._states
         assert states is not None
-        with self._timer.phase("inference"):
-            actions = agent.name_actions(agent.act(states, timestep, timesteps))
-        with self._timer.phase("environment"):
-            self._renderer.show(self.env)
-            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        timer = self._timer
+        timer.enter("inference")
+        actions = agent.name_actions(agent.act(states, timestep, timesteps))
+        timer.enter("environment")
+        self._renderer.show(self.env)
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        timer.enter("update")
         done = terminated | truncated
-        with self._timer.phase("update"):
-            agent.record_transition(
-                states,
-                actions,
-                rewards,
-                true_successors(observations, done, infos["final_obs"]),
-                terminated,
-                truncated,
-                infos,
-                timestep,
-                timesteps,
-            )
-            self.statistics.update(rewards, done, infos["valid"], infos["log"])
-            agent.on_reset(done if infos["valid"] is None else ~infos["valid"])
-            self._states = observations
-            agent.post_interaction(timestep, timesteps)
+        successors = true_successors(observations, done, infos["final_obs"])
+        agent.record_transition(states, actions, rewards, successors, terminated, truncated, infos, timestep, timesteps)
+        self.statistics.update(rewards, done, infos["valid"], infos["log"])
+        agent.on_reset(done if infos["valid"] is None else ~infos["valid"])
+        self._states = observations
+        agent.post_interaction(timestep, timesteps)
+        timer.enter(None)
         self.timestep += 1
 
     def after_step(self) -> None:
