@@ -11,6 +11,14 @@ VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "AquaML/__init__.py").rea
 TENSORBOARD = ["tensorboard"]
 WANDB = ["wandb"]
 YAML = ["pyyaml"]
+MUJOCO = ["gymnasium[mujoco]>=1.0", "mujoco>=3.1,<4"]
+ENVPOOL = ["envpool>=1.2"]
+
+
+def only_where(marker, requirements):
+    """Return requirements that hold only where an environment marker does."""
+    return ["{}; {}".format(requirement, marker) for requirement in requirements]
+
 
 setup(
     name="AquaML",
@@ -52,6 +60,8 @@ setup(
         "tensorboard": TENSORBOARD,
         "wandb": WANDB,
         "yaml": YAML,
+        "mujoco": MUJOCO,
+        "envpool": ENVPOOL,
         "gpu-stats": ["nvidia-ml-py"],
         "test": [
             "build",
@@ -64,7 +74,10 @@ setup(
         ]
         + TENSORBOARD
         + WANDB
-        + YAML,
+        + YAML
+        # The oldest supported versions of everything, Gymnasium before 1.0 among them, are tested on Python 3.8.
+        + only_where('python_version >= "3.10"', MUJOCO)
+        + only_where('python_version >= "3.11" and sys_platform == "linux" and platform_machine == "x86_64"', ENVPOOL),
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm", "vermin"],
         "docs": ["furo", "myst-parser>=2", "sphinx>=7"],
     },
