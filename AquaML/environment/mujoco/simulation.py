@@ -92,6 +92,7 @@ class Simulation:
         self._splits_steps = up_to_date and self.model.opt.integrator != self._mujoco.mjtIntegrator.mjINT_RK4
         self._controls = [data.ctrl for data in self.data]
         self._watched: Dict[str, np.ndarray] = {}
+        self._joined: Dict[str, np.ndarray] = {}
         self._sources: Dict[str, List[np.ndarray]] = {}
         self._warning_sources = [data.warning.number for data in self.data]
         self._warnings = np.stack(self._warning_sources)
@@ -128,7 +129,9 @@ class Simulation:
             sources: List[np.ndarray] = [getattr(data, name) for data in self.data]
             self._post_constraint = self._post_constraint or name in _POST_CONSTRAINT
             self._sources[name] = sources
-            self._watched[name] = np.stack(sources)
+            watched = np.stack(sources)
+            self._watched[name] = watched
+            self._joined[name] = watched.reshape((-1,) + watched.shape[2:])
         return self._watched[name]
 
     def step(self, controls: np.ndarray) -> None:
@@ -161,12 +164,16 @@ class Simulation:
             positions: Generalised positions ``(R, nq)``.
             velocities: Generalised velocities ``(R, nv)``.
         """
-        for row, position, velocity in zip(rows, positions, velocities):
-            data = self.data[row]
-            self._mujoco.mj_resetData(self.models[row], data)
-            data.qpos[:] = position
-            data.qvel[:] = velocity
-        self.forward(rows)
+        starts = {int(row): start for row, start in zip(rows, zip(positions, velocities))}
+
+        def begin_one(index: int) -> None:
+            data = self.data[index]
+            self._mujoco.mj_resetData(self.models[index], data)
+            data.qpos[:], data.qvel[:] = starts[index]
+            self._mujoco.mj_forward(self.models[index], data)
+
+        self._team.run(begin_one, list(starts))
+        self.refresh(list(starts))
 
     def forward(self, rows: Rows) -> None:
         """Recompute everything that follows from the state of some environments."""
@@ -185,8 +192,8 @@ class Simulation:
                 values[row] = sources[row]
 
     def _gather(self) -> None:
-        for name, values in self._watched.items():
-            np.concatenate(self._sources[name], out=values.reshape((-1,) + values.shape[2:]))
+        for name, sources in self._sources.items():
+            np.concatenate(sources, out=self._joined[name])
 
     def _notice_warnings(self) -> None:
         np.concatenate(self._warning_sources, out=self._warnings.reshape(-1))

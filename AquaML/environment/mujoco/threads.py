@@ -55,7 +55,8 @@ class ThreadTeam:
         try:
             done = _take(shared, work)
         finally:
-            wait(helpers)
+            if helpers:
+                wait(helpers)
         if done:
             self._learn((time.perf_counter() - begun) / done)
         for helper in helpers:
