@@ -32,7 +32,9 @@ TINY = {
     "privileged_critic.py": (["--timesteps", "70", "--num-envs", "16"], "The value reads ['state', 'privileged']."),
     "resume_training.py": (["--timesteps", "130", "--num-envs", "8"], "Training is complete"),
     "simple_ppo_pendulum.py": (["--timesteps", "130", "--num-envs", "2"], "20 episodes, return"),
+    "walking_robot.py": (["--timesteps", "50", "--num-envs", "20"], "After training:  20 episodes"),
 }
+NEEDS = {"walking_robot.py": "mujoco"}
 
 
 @pytest.fixture
@@ -40,6 +42,8 @@ def run(capsys: Any, monkeypatch: Any) -> Callable[..., str]:
     """Run an example as a program, in this process since importing torch takes longer than most of them."""
 
     def run_program(name: str, arguments: Sequence[str]) -> str:
+        if name in NEEDS:
+            pytest.importorskip(NEEDS[name])
         monkeypatch.setattr(sys, "argv", [name] + list(arguments))
         capsys.readouterr()
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
