@@ -1,16 +1,24 @@
 """Building blocks for ready-made networks."""
 
+import functools
 import math
-from typing import List, Sequence, Type
+from typing import Callable, Dict, List, Sequence
 
 from torch import nn
 
 from AquaML.errors import ModelError, did_you_mean
 
-ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "leaky_relu": nn.LeakyReLU}
+ACTIVATIONS: Dict[str, Callable[[], nn.Module]] = {
+    # In place where the derivative follows from the result: saves memory, and ELU's backward pass its exponential.
+    "elu": functools.partial(nn.ELU, inplace=True),
+    "relu": functools.partial(nn.ReLU, inplace=True),
+    "leaky_relu": functools.partial(nn.LeakyReLU, inplace=True),
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
 
 
-def activation_class(name: str) -> Type[nn.Module]:
+def activation_layer(name: str) -> nn.Module:
     """Return an activation by name.
 
     Raises:
@@ -18,7 +26,7 @@ def activation_class(name: str) -> Type[nn.Module]:
     """
     if name not in ACTIVATIONS:
         raise ModelError("activation is {!r}.{}".format(name, did_you_mean(name, ACTIVATIONS)))
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[name]()
 
 
 def initialized_linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
@@ -39,6 +47,6 @@ def multilayer_perceptron(inputs: int, hidden_sizes: Sequence[int], activation: 
     """
     layers: List[nn.Module] = []
     for width in hidden_sizes:
-        layers += [initialized_linear(inputs, width, math.sqrt(2.0)), activation_class(activation)()]
+        layers += [initialized_linear(inputs, width, math.sqrt(2.0)), activation_layer(activation)]
         inputs = width
     return nn.Sequential(*layers)

@@ -11,14 +11,8 @@ import AquaML
 from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
 from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
-from AquaML.environment.spaces import (
-    OBSERVATION_NAME,
-    ActionTransform,
-    SpaceLayout,
-    check_action_leaves,
-    join_names,
-    store_leaf,
-)
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import OBSERVATION_NAME, SpaceLayout, check_action_leaves, join_names, store_leaf
 from AquaML.errors import (
     AgentError,
     AquaMLError,

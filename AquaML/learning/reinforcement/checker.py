@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from AquaML.coordinator.random_state import preserved_random_state
+from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.base import EnvironmentWrapper
 from AquaML.environment.rows import true_successors
-from AquaML.environment.spaces import ActionTransform, TensorSpec, join_names
+from AquaML.environment.spaces import TensorSpec, join_names
 from AquaML.errors import AgentError, AquaMLError
 from AquaML.learning.reinforcement.base import Agent, TensorDict
 from AquaML.stateful import collect_states, restore_states, unregistered_states
