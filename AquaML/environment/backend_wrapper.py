@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from AquaML.compat import require_numpy_bridge
+from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.base import EnvironmentWrapper, StepResult, TensorDict
-from AquaML.environment.spaces import ActionTransform, SpaceLayout, first_row
+from AquaML.environment.spaces import SpaceLayout, first_row
 from AquaML.environment.step_buffers import StepBuffer, StepBuffers
 from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.errors import EnvironmentContractError

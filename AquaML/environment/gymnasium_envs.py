@@ -8,9 +8,10 @@ from loguru import logger
 # Gymnasium before 1.0 does not import this part by itself.
 import gymnasium.vector  # noqa: F401  isort: skip
 
+from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.backend_wrapper import BackendWrapper
 from AquaML.environment.mujoco.threads import available_cores
-from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, ActionTransform, layout_of
+from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, layout_of
 from AquaML.environment.vectorization.adapter import VectorAdapter
 from AquaML.environment.vectorization.backend import Unsuited, VectorBackend
 from AquaML.environment.vectorization.choice import (

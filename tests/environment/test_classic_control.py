@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from AquaML.environment.spaces import ActionTransform, layout_of
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import layout_of
 from AquaML.environment.step_arrays import StepArrays, array_shapes
 from AquaML.environment.vectorization import classic_control
 from AquaML.environment.vectorization.backend import Unsuited

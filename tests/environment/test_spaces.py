@@ -12,13 +12,8 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from AquaML.environment.spaces import (
-    ActionTransform,
-    SpaceLayout,
-    check_action_leaves,
-    layout_of,
-    store_leaf,
-)
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout, check_action_leaves, layout_of, store_leaf
 from AquaML.errors import EnvironmentContractError, SpaceError
 
 QUICK = settings(deadline=None, max_examples=60)

@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 from loguru import logger
 
-from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout, store_leaf
 from AquaML.environment.step_arrays import StepArrays, add_scalars
 from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.errors import EnvironmentContractError

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 from typing import Any, Dict, Optional
 
-from AquaML.environment.spaces import ActionTransform, SpaceLayout
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.vectorization.backend import Unsuited, VectorBackend
 from AquaML.environment.vectorization.factory import EnvironmentFactory
 from AquaML.environment.vectorization.proof import prove_equal, shortened

@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from AquaML.environment.spaces import ActionTransform, SpaceLayout
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.step_arrays import StepArrays
 from AquaML.environment.vectorization.adapter import NEXT_STEP, VectorAdapter
 from AquaML.environment.vectorization.backend import VectorBackend

@@ -9,7 +9,8 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
-from AquaML.environment.spaces import ActionTransform, SpaceLayout
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.step_arrays import StepArrays, array_shapes
 from AquaML.environment.vectorization.factory import EnvironmentFactory, require_alike
 from AquaML.environment.vectorization.sync import SyncVector

@@ -12,7 +12,8 @@ from typing import Any, Dict, Iterator, List, NoReturn, Optional, Sequence
 import numpy as np
 
 import AquaML.errors
-from AquaML.environment.spaces import ActionTransform, SpaceLayout
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.step_arrays import StepArrays
 from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.environment.vectorization.factory import EnvironmentFactory

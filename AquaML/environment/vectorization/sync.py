@@ -7,7 +7,8 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 from loguru import logger
 
-from AquaML.environment.spaces import ActionTransform, SpaceLayout, store_leaf
+from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.spaces import SpaceLayout, store_leaf
 from AquaML.environment.step_arrays import StepArrays, add_scalars, as_scalar
 from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.errors import AquaMLError, EnvironmentContractError, EnvironmentFailedError
