@@ -40,7 +40,10 @@ class Specification:
     """Hidden layers of actor and critic each."""
 
     activation: str = "elu"
-    """``"elu"`` or ``"tanh"``."""
+    """``"elu"``, ``"relu"`` or ``"tanh"``."""
+
+    plain: bool = False
+    """Whether everybody goes without normalisers and value clipping, which some have on by default and some not."""
 
     learning_rate: float = 3e-4
     """Constant step size of Adam."""

@@ -124,19 +124,27 @@ def environment(scale: Scale) -> Suite:
 
 def library(scale: Scale) -> Suite:
     """Libraries on an environment that costs nothing."""
+    about = (
+        "A free environment (observations of 60, actions of 8), so that only the library costs time. ELU, the habit of "
+        "robotics, costs an exponential for each unit and sample, ReLU next to nothing: the second group shows what "
+        "the library adds to the matrix products, the first one what its users get."
+    )
+    groups = [_library_group(scale, "ELU", "elu"), _library_group(scale, "ReLU", "relu")]
+    return Suite("library", "Library only", about, groups)
+
+
+def _library_group(scale: Scale, title: str, activation: str) -> GroupPlan:
     sizes: Dict[str, Any] = {
         "num_envs": scale.num_envs,
         "rollout": scale.rollout,
         "hidden_sizes": scale.hidden_sizes,
+        "activation": activation,
     }
-    contenders = [
-        Specification(AQUAML, "aquaml", **sizes),
-        Specification(COMPILED, "aquaml", compile=True, **sizes),
-        Specification(FLOOR, "floor", **sizes),
-    ]
+    contenders = [Specification(AQUAML, "aquaml", **sizes), Specification(FLOOR, "floor", **sizes)]
     contenders += [Specification(name, kind, **sizes) for name, kind in PEERS]
-    contenders.append(Specification("rl_games, compiled", "rl_games_ppo", compile=True, **sizes))
-    contenders = [contender for contender in contenders if scale.compile or not contender.compile]
+    if scale.compile:
+        contenders.insert(1, Specification(COMPILED, "aquaml", compile=True, **sizes))
+        contenders.append(Specification("rl_games, compiled", "rl_games_ppo", compile=True, **sizes))
     peers = tuple(name for name, _ in PEERS)
     comparisons = [
         Comparison("AquaML, seconds over the floor's", AQUAML, (FLOOR,), 1.12, 1.05, "time"),
@@ -145,17 +153,16 @@ def library(scale: Scale) -> Suite:
         Comparison("rl_games compiled, seconds over the floor's", "rl_games, compiled", (FLOOR,), measure="time"),
     ]
     comparisons += [Comparison("{}, seconds over the floor's".format(p), p, (FLOOR,), measure="time") for p in peers]
-    note = "A unit is one iteration: {} x {} steps, {} epochs of {} minibatches of {}, {} with elu.".format(
+    note = "A unit is one iteration: {} x {} steps, {} epochs of {} minibatches of {}, {} with {}.".format(
         scale.num_envs,
         scale.rollout,
         contenders[0].epochs,
         contenders[0].mini_batches,
         contenders[0].minibatch_size,
         _layers(scale.hidden_sizes),
+        activation,
     )
-    group = GroupPlan("Free environment", contenders, comparisons, note)
-    about = "A free environment (observations of 60, actions of 8), so that only the library costs time."
-    return Suite("library", "Library only", about, [group])
+    return GroupPlan("Free environment, " + title, contenders, comparisons, note)
 
 
 def end_to_end(scale: Scale) -> Suite:
@@ -255,17 +262,22 @@ def small(scale: Scale) -> Suite:
         "epochs": 10,
         "hidden_sizes": tuple(min(size, 64) for size in scale.hidden_sizes),
         "activation": "tanh",
+        "plain": True,
     }
     task = "Pendulum-v1"
-    contenders = [Specification(AQUAML, "aquaml", task, "auto", **sizes)]
+    contenders = [
+        Specification(AQUAML, "aquaml", task, "auto", **sizes),
+        Specification(COMPILED, "aquaml", task, "auto", compile=True, **sizes),
+    ][: 2 if scale.compile else 1]
     contenders += [Specification(name, kind, task, "default", **sizes) for name, kind in PEERS[:3]]
     comparisons = [
         Comparison("AquaML over " + name, AQUAML, (name,), *((None, None) if name == "rsl_rl" else (1.3, 1.5)))
         for name, _ in PEERS[:3]
     ]
-    note = "1 environment, {} steps, minibatches of {}, 10 epochs, {} with tanh.".format(
-        scale.small_rollout, scale.small_minibatch, _layers(sizes["hidden_sizes"])
-    )
+    comparisons.append(Comparison("AquaML compiled over stable-baselines3", COMPILED, ("stable-baselines3",)))
+    layers = _layers(sizes["hidden_sizes"])
+    note = "1 environment, {} steps, minibatches of {}, 10 epochs, {} with tanh; no normalisers, no clipping of values."
+    note = note.format(scale.small_rollout, scale.small_minibatch, layers)
     about = "stable-baselines3's default setting: one environment, small networks, small minibatches."
     return Suite("small", "Small regime", about, [GroupPlan(task, contenders, comparisons, note)])
 

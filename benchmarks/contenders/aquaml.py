@@ -19,6 +19,8 @@ def make_trainer(specification: Specification, env: Any) -> SequentialTrainer:
         env.getEnvInfo(), hidden_sizes=specification.hidden_sizes, activation=specification.activation
     )
     options: Dict[str, Any] = {"compile": True} if specification.compile else {}
+    if specification.plain:
+        options.update(observation_normalizer=False, value_normalizer=False, value_clip=None)
     cfg = PPOCfg(
         device="cpu",
         rollouts=specification.rollout,

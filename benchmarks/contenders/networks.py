@@ -6,7 +6,7 @@ from torch import nn
 
 from benchmarks.specification import Specification
 
-ACTIVATIONS = {"elu": nn.ELU, "tanh": nn.Tanh}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def layers(specification: Specification, inputs: int, outputs: int) -> nn.Sequential:

@@ -100,6 +100,7 @@ def run(specification: Specification, gate: Gate) -> None:
             "gamma": specification.discount,
             "entropy_coef": 0.0,
             "schedule": "fixed",
+            "use_clipped_value_loss": not specification.plain,
             "rnd_cfg": None,
             "symmetry_cfg": None,
         },

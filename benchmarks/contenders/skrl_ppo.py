@@ -96,18 +96,23 @@ def run(specification: Specification, gate: Gate) -> None:
     env = _environment(specification, gate)
     spaces = (env.observation_space, env.action_space)
     models: Dict[str, Any] = {"policy": Policy(specification, *spaces), "value": Value(specification, *spaces)}
-    chosen = {
+    chosen: Dict[str, Any] = {
         "rollouts": specification.rollout,
         "learning_epochs": specification.epochs,
         "mini_batches": specification.mini_batches,
         "learning_rate": specification.learning_rate,
         "discount_factor": specification.discount,
         "time_limit_bootstrap": True,
-        "observation_preprocessor": RunningStandardScaler,
-        "observation_preprocessor_kwargs": {"size": spaces[0], "device": "cpu"},
-        "value_preprocessor": RunningStandardScaler,
-        "value_preprocessor_kwargs": {"size": 1, "device": "cpu"},
     }
+    if specification.plain:
+        chosen["value_clip"] = 0.0
+    else:
+        chosen.update(
+            observation_preprocessor=RunningStandardScaler,
+            observation_preprocessor_kwargs={"size": spaces[0], "device": "cpu"},
+            value_preprocessor=RunningStandardScaler,
+            value_preprocessor_kwargs={"size": 1, "device": "cpu"},
+        )
     agent = PPO(
         models=models,
         memory=RandomMemory(memory_size=specification.rollout, num_envs=env.num_envs, device="cpu"),
