@@ -107,6 +107,8 @@ def test_the_run_folder_holds_configuration_versions_and_checkpoints() -> None:
     written = json.loads(text)
     assert written["agent"]["config"]["rollouts"] == 16
     assert written["trainer"]["config"]["seed"] == 5
+    choice = written["environment"].pop("vectorization")
+    assert choice["backend"] == "batched" and set(choice["passed_over"]) == {"sharded", "envpool"}
     assert written["environment"] == {
         "name": "CartPole-v1",
         "num_envs": 3,
