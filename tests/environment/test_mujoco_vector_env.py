@@ -567,6 +567,16 @@ def test_shapes_names_and_types_of_the_spaces() -> None:
     assert Pixels().reset()[0]["image"].max() == 200
 
 
+def test_making_robots_leaves_no_trace_in_their_own_arrays() -> None:
+    class Counting(Cart):
+        def reward(self, actions: np.ndarray) -> Any:
+            self.extra_state["target"] += 1.0
+            return super().reward(actions)
+
+    env = Counting(2)
+    assert not env.extra_state["target"].any()
+
+
 def test_actions_and_their_bounds() -> None:
     for bounds, sent, arrives in (("rescale", 0.5, 25.0), ("clip", 60.0, 50.0), ("none", 60.0, 60.0)):
         env = Ball(1, action_bounds=bounds)
