@@ -125,9 +125,10 @@ def clip_gradient_norm(parameters: List[torch.nn.Parameter], maximum: Optional[f
         The norm before clipping, shape ``()``.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients or not hasattr(torch, "_foreach_norm"):
+    alike = len({(gradient.device, gradient.dtype) for gradient in gradients}) == 1
+    if not alike or not hasattr(torch, "_foreach_norm"):
         return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if maximum is None else maximum)
-    # What clip_grad_norm_ does, without sorting the gradients by device and type at every step.
+    # What clip_grad_norm_ does, without sorting the gradients by device and type.
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     if maximum is not None:
         torch._foreach_mul_(gradients, (maximum / (norm + 1e-6)).clamp_(max=1.0))

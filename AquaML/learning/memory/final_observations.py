@@ -65,10 +65,10 @@ class FinalObservations(Stateful):
             cut_off: ``(num_envs, 1)`` bool.
             observations: The true next observations, ``(num_envs, *shape)``.
         """
+        if self.device.type == "cpu" and not bool(cut_off.any()):
+            return
         chosen = cut_off[:, 0]
         if self.device.type == "cpu":
-            if not bool(chosen.any()):
-                return
             if int(self.used[chosen].max()) >= self.slots:
                 self._add_slots(1)
         for slot in range(self.slots):

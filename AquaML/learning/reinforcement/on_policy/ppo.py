@@ -61,8 +61,11 @@ class PPO(OnPolicyAgent):
         if not self.shares_model:
             policy_parameters = {id(parameter) for parameter in groups[0]["params"]}
             own = [item for item in _trainable(self.value) if id(item) not in policy_parameters]
-            rate = cfg.learning_rate if cfg.value_learning_rate is None else cfg.value_learning_rate
-            groups.append({"params": own, "lr": rate, "name": "value"})
+            if cfg.value_learning_rate is None:
+                # One group costs one call of the optimiser's kernel, two cost two.
+                groups[0]["params"] += own
+            else:
+                groups.append({"params": own, "lr": cfg.value_learning_rate, "name": "value"})
         elif cfg.value_learning_rate is not None:
             raise ConfigError(
                 "PPOCfg.value_learning_rate is {!r}, but policy and value are one model with one learning rate; leave "
