@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Deque, Optional, Sequence
 
 from AquaML.errors import EnvironmentContractError
 
@@ -46,8 +47,8 @@ class ThreadTeam:
         Raises:
             EnvironmentContractError: The work for a row failed; the message names the row.
         """
-        # The interpreter's lock makes it safe that threads share an iterator.
-        shared = iter(rows)
+        # Threads may share a deque, in an interpreter without a global lock, too; not so an iterator.
+        shared = deque(rows)
         helpers = []
         if self._helpers is not None:
             helpers = [self._helpers.submit(_take, shared, work) for _ in range(self._wanted(len(rows)) - 1)]
@@ -78,9 +79,13 @@ class ThreadTeam:
             self._helpers = None
 
 
-def _take(rows: Iterator[int], work: Callable[[int], None]) -> int:
+def _take(rows: Deque[int], work: Callable[[int], None]) -> int:
     done = 0
-    for row in rows:
+    while True:
+        try:
+            row = rows.popleft()
+        except IndexError:
+            return done
         try:
             work(row)
         except Exception as error:
@@ -88,4 +93,3 @@ def _take(rows: Iterator[int], work: Callable[[int], None]) -> int:
                 "Environment {}: MuJoCo failed with {}: {}".format(row, type(error).__name__, error)
             ) from error
         done += 1
-    return done

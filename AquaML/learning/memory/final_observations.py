@@ -68,9 +68,8 @@ class FinalObservations(Stateful):
         if self.device.type == "cpu" and not bool(cut_off.any()):
             return
         chosen = cut_off[:, 0]
-        if self.device.type == "cpu":
-            if int(self.used[chosen].max()) >= self.slots:
-                self._add_slots(1)
+        if self.device.type == "cpu" and int(self.used[chosen].max()) >= self.slots:
+            self._add_slots(1)
         for slot in range(self.slots):
             here = chosen & (self.used == slot)
             self.steps[slot].masked_fill_(here, step)
