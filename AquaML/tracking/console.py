@@ -27,12 +27,15 @@ class ProgressBar:
         )
         self.shown = not disable
 
-    def advance(self, steps: int, figures: Dict[str, str]) -> None:
-        """Move on and show figures, such as the mean return and steps per second."""
+    def advance(self, steps: int) -> None:
+        """Move on."""
         if self.shown:
-            if figures:
-                self._bar.set_postfix(figures, refresh=False)
             self._bar.update(steps)
+
+    def show(self, figures: Dict[str, str]) -> None:
+        """Show figures, such as the mean return and steps per second, until others are given."""
+        if self.shown and figures:
+            self._bar.set_postfix(figures, refresh=False)
 
     def close(self) -> None:
         """Draw the last state and end the line."""

@@ -16,7 +16,8 @@ from loguru import logger
 from AquaML.tracking.console import ProgressBar
 bar = ProgressBar(60, 0, {disable})
 for step in range(60):
-    bar.advance(1, {{"return": "-12.5"}})
+    bar.advance(1)
+    bar.show({{"return": "-12.5"}})
     if step % 6 == 0:
         logger.info("line number {{}} of the log", step)
 {during}
@@ -105,7 +106,7 @@ def test_none_is_added_when_the_user_removed_the_default_one() -> None:
 
 
 def test_a_second_bar_adds_no_second_handler() -> None:
-    _, err = run(during="bar.close(); bar = ProgressBar(60, 58, False); bar.advance(2, {})")
+    _, err = run(during="bar.close(); bar = ProgressBar(60, 58, False); bar.advance(2)")
     assert numbers(pieces(err)) == LINES
 
 

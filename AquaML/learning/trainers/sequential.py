@@ -56,7 +56,10 @@ class SequentialTrainer(Trainer):
                 while not self.should_stop():
                     self.step()
                     self.after_step()
-                    bar.advance(1, self._bar_figures())
+                    bar.advance(1)
+                    if self._has_new_figures:
+                        self._has_new_figures = False
+                        bar.show(self._bar_figures())
                 self.end()
         except BaseException:
             self.state = "failed"
@@ -122,6 +125,7 @@ class SequentialTrainer(Trainer):
         self.agent.on_reset(torch.ones((self.env.num_envs, 1), dtype=torch.bool, device=self.agent.device))
 
     _continues = False
+    _has_new_figures = False
     _evaluated = False
     _logged_timestep = -1
 
@@ -210,6 +214,7 @@ class SequentialTrainer(Trainer):
         for hook in self.hooks:
             hook.on_log(self, row)
         self._latest.update(row)
+        self._has_new_figures = True
         self.tracker.write(int(row["environment_steps"]), row)
 
     def _speed(self, figures: Dict[str, float]) -> Dict[str, float]:
