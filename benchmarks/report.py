@@ -1,11 +1,12 @@
 """Markdown tables and charts of a suite's results."""
 
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from benchmarks.charts import draw_charts
 from benchmarks.explanations import EXPLANATIONS
 from benchmarks.figures import Spread, Verdict, judge, spread, values_of
+from benchmarks.specification import Specification
 from benchmarks.suites import GroupPlan, Suite
 
 _BUSY_SHARE = 0.05
@@ -75,12 +76,18 @@ def _contender_table(plan: GroupPlan, rounds: List[Any]) -> List[str]:
                 "{:.4g} – {:.4g}".format(time.low, time.high),
                 "{:,.0f}".format(contender.environment_steps / time.median),
                 "{:.3g}".format(spread(units).median),
-                _median(rounds, contender.name, "environment"),
-                _median(rounds, contender.name, "products" if contender.kind == "floor" else "update"),
+                *_phases(contender, rounds),
                 _median(rounds, contender.name, "processors_used"),
             )
         )
     return _table(head, rows)
+
+
+def _phases(contender: Specification, rounds: List[Any]) -> Tuple[str, str]:
+    if contender.kind == "environment":
+        return ("–", "–")
+    update = "products" if contender.kind == "floor" else "update"
+    return _median(rounds, contender.name, "environment"), _median(rounds, contender.name, update)
 
 
 def _learning_table(plan: GroupPlan, rounds: List[Any]) -> List[str]:
