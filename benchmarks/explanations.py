@@ -9,8 +9,8 @@ EXPLANATIONS: Dict[Tuple[str, str, str], str] = {
     ("library", _ELU, _FLOOR): (
         "the exponentials of ELU alone take a third of the time of the products here (one thread, 8,192 x 256: ELU "
         "forward 5.2 ms, backward 2.7 ms; its product forward 11.8 ms), and every library pays them. AquaML's "
-        "ready-made networks apply ELU in place, so that the backward pass takes the derivative from the result instead "
-        "of a second exponential; the peers' networks, as their documentation writes them, do not."
+        "ready-made networks apply ELU in place, so that the backward pass takes the derivative from the result "
+        "instead of a second exponential; the peers' networks, as their documentation writes them, do not."
     ),
     ("library", _RELU, _FLOOR): (
         "what is left beside the products is memory traffic of activations, the gather of the minibatch, the critic's "
