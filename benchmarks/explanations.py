@@ -5,8 +5,8 @@ from typing import Dict, Tuple
 _ELU, _RELU = "Free environment, ELU", "Free environment, ReLU"
 _FLOOR, _COMPILED = "AquaML, seconds over the floor's", "AquaML compiled, seconds over the floor's"
 _CEILING = (
-    "the bare matrix products of such an iteration (suite library) take 0.37 s of two threads, the physics 1.7 s: with no "
-    "other cost at all the share could be 0.82. The bound was set on a machine whose physics was slower beside its "
+    "the bare matrix products of such an iteration (suite library) take 0.37 s of two threads, the physics 1.7 s: with "
+    "no other cost at all the share could be 0.82. The bound was set on a machine whose physics was slower beside its "
     "products."
 )
 
