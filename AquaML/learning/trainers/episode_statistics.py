@@ -1,12 +1,14 @@
 """Returns, lengths and other figures of episodes, counted on the device without waiting for it."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 
 from AquaML.errors import StateError
 from AquaML.stateful import Stateful, require_keys, tensor_differences
 from AquaML.tracking.figures import read_figures
+
+_SCALARS = ("info_sum", "info_number", "window_info", "window_info_count")
 
 
 class EpisodeStatistics(Stateful):
@@ -29,9 +31,12 @@ class EpisodeStatistics(Stateful):
         self._tensors["lowest"] = self._zeros() + float("inf")
         self._tensors["highest"] = self._zeros() - float("inf")
         self._tensors["steps"] = torch.zeros((), dtype=torch.int64, device=device)
+        # Scalars that environments log: a column for each name, so that a step costs the same however many there are.
+        self._names: List[str] = []
+        self._tensors.update({name: self._zeros(0) for name in _SCALARS})
 
-    def _zeros(self) -> torch.Tensor:
-        return torch.zeros((self.num_envs, 1), dtype=self._real, device=self.device)
+    def _zeros(self, columns: int = 1) -> torch.Tensor:
+        return torch.zeros((self.num_envs, columns), dtype=self._real, device=self.device)
 
     def update(
         self,
@@ -57,19 +62,27 @@ class EpisodeStatistics(Stateful):
             tensors["return"] += torch.where(valid, rewards, torch.zeros_like(rewards))
             tensors["length"] += valid
             tensors["steps"] += valid.sum()
-        for name, values in log.items():
-            self._add_scalar(name, values, valid)
+        if log:
+            self._add_scalars(log, valid)
         if self.device.type == "cpu" and not bool(done.any()):
             return
         self._finish(done)
 
-    def _add_scalar(self, name: str, values: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
-        present = ~torch.isnan(values) if valid is None else valid & ~torch.isnan(values)
-        if "info_sum/" + name not in self._tensors:
-            for prefix in ("info_sum/", "info_number/", "window_info/", "window_info_count/"):
-                self._tensors[prefix + name] = self._zeros()
-        self._tensors["info_sum/" + name] += torch.where(present, values, torch.zeros_like(values))
-        self._tensors["info_number/" + name] += present
+    def _add_scalars(self, log: Dict[str, torch.Tensor], valid: Optional[torch.Tensor]) -> None:
+        unknown = [name for name in log if name not in self._names]
+        if unknown:
+            self._names += unknown
+            for name in _SCALARS:
+                self._tensors[name] = torch.cat([self._tensors[name], self._zeros(len(unknown))], dim=1)
+        if len(log) < len(self._names):
+            missing = torch.full_like(next(iter(log.values())), float("nan"))
+            log = {name: log.get(name, missing) for name in self._names}
+        values = torch.cat([log[name] for name in self._names], dim=1)
+        present = ~torch.isnan(values)
+        if valid is not None:
+            present &= valid
+        self._tensors["info_sum"] += torch.where(present, values, torch.zeros_like(values))
+        self._tensors["info_number"] += present
 
     def _finish(self, done: torch.Tensor) -> None:
         tensors, nothing = self._tensors, torch.zeros((), dtype=self._real, device=self.device)
@@ -81,13 +94,13 @@ class EpisodeStatistics(Stateful):
         tensors["best_count"] += done
         tensors["lowest"] = torch.where(done, torch.min(tensors["lowest"], returns), tensors["lowest"])
         tensors["highest"] = torch.where(done, torch.max(tensors["highest"], returns), tensors["highest"])
-        for name in [name[len("info_sum/") :] for name in tensors if name.startswith("info_sum/")]:
-            total, number = tensors["info_sum/" + name], tensors["info_number/" + name]
+        if self._names:
+            total, number = tensors["info_sum"], tensors["info_number"]
             known = done & (number > 0)
-            tensors["window_info/" + name] += torch.where(known, total / number.clamp(min=1.0), nothing)
-            tensors["window_info_count/" + name] += known
-            tensors["info_sum/" + name] = total.masked_fill(done, 0.0)
-            tensors["info_number/" + name] = number.masked_fill(done, 0.0)
+            tensors["window_info"] += torch.where(known, total / number.clamp(min=1.0), nothing)
+            tensors["window_info_count"] += known
+            total.masked_fill_(done, 0.0)
+            number.masked_fill_(done, 0.0)
         tensors["return"].masked_fill_(done, 0.0)
         tensors["length"].masked_fill_(done, 0.0)
 
@@ -110,8 +123,8 @@ class EpisodeStatistics(Stateful):
             "window_complete": (tensors["best_count"] > 0).all(),
             "steps": tensors["steps"],
         }
-        for name in [name[len("window_info/") :] for name in tensors if name.startswith("window_info/")]:
-            figures["info/" + name] = tensors["window_info/" + name].sum() / tensors["window_info_count/" + name].sum()
+        means = tensors["window_info"].sum(dim=0) / tensors["window_info_count"].sum(dim=0)
+        figures.update({"info/" + name: mean for name, mean in zip(self._names, means.unbind(0))})
         return figures
 
     def settle(self, numbers: Dict[str, float]) -> Dict[str, float]:
@@ -149,26 +162,27 @@ class EpisodeStatistics(Stateful):
     def forget_running(self) -> None:
         """Drop the sums of running episodes, after the environment was reset from outside."""
         for name, tensor in self._tensors.items():
-            if name in ("return", "length") or name.startswith("info_"):
+            if name in ("return", "length", "info_sum", "info_number"):
                 tensor.zero_()
 
     def state_dict(self) -> Dict[str, Any]:
         """Return all sums."""
         return {
             "environment_steps_known": self.environment_steps_known,
+            "names": list(self._names),
             "tensors": {name: tensor.clone() for name, tensor in self._tensors.items()},
         }
 
     def validate_state(self, state: Dict[str, Any]) -> None:
         """Compare the number of environments."""
-        require_keys(state, ("environment_steps_known", "tensors"), "episode statistics")
-        saved = {name: tensor for name, tensor in state["tensors"].items() if name in self._tensors}
-        fixed = {name: tensor for name, tensor in self._tensors.items() if "info" not in name}
-        lines = tensor_differences(fixed, {name: saved[name] for name in fixed if name in saved})
+        require_keys(state, ("environment_steps_known", "names", "tensors"), "episode statistics")
+        expected = dict(self._tensors, **{name: self._zeros(len(state["names"])) for name in _SCALARS})
+        lines = tensor_differences(expected, state["tensors"])
         if lines:
             raise StateError("episode statistics: {}".format("; ".join(lines)))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Take over all sums."""
         self.environment_steps_known = state["environment_steps_known"]
+        self._names = list(state["names"])
         self._tensors = {name: tensor.to(self.device).clone() for name, tensor in state["tensors"].items()}
