@@ -25,6 +25,11 @@ EXPLANATIONS: Dict[Tuple[str, str, str], str] = {
     ("library", _RELU, _COMPILED): (
         "the compiled losses call the same products; what compiling can fuse is a sixth of the update here."
     ),
+    ("end_to_end", "Humanoid-v5", "AquaML over the best peer on the same backend"): (
+        "not the library's merit: updates take as long everywhere, but the same backend takes longer under the peers' "
+        "actions (see the column of the environment). AquaML's ready-made policies start with small actions, so their "
+        "robots fall and collide otherwise."
+    ),
     ("share", "", "training over environment alone, batched"): _CEILING,
     ("share", "", "training over environment alone, envpool"): _CEILING,
 }
