@@ -48,7 +48,7 @@ def rows_of(page: Path, heading: str) -> List[List[str]]:
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: Any) -> SequentialTrainer:
     env = GymnasiumWrapper("Pendulum-v1", num_envs=2)
-    agent = PPO(default_models(env.getEnvInfo()), PPOCfg(device="cpu", rollouts=32))
+    agent = PPO(default_models(env.getEnvInfo()), PPOCfg(value_learning_rate=1e-3, device="cpu", rollouts=32))
     cfg = TrainerConfig(
         timesteps=256,
         evaluation_interval=256,

@@ -12,7 +12,7 @@ EPISODE_LENGTH = 6
 """Time limit, in steps, of the environments that are compared, so that ends and resets are compared, too."""
 STEPS = 10
 TOLERANCE = 1e-6
-"""Largest accepted difference of a number x, as a multiple of max(1, |x|)."""
+"""Largest accepted difference of a number ``x``, as a multiple of ``max(1, |x|)``."""
 
 
 def prove_equal(
