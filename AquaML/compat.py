@@ -126,7 +126,9 @@ def clip_gradient_norm(parameters: List[torch.nn.Parameter], maximum: Optional[f
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     alike = len({(gradient.device, gradient.dtype) for gradient in gradients}) == 1
-    if not alike or not hasattr(torch, "_foreach_norm"):
+    # Before torch 2.1 the factor had to be a number on the host, for which one would wait.
+    takes_tensor = hasattr(getattr(torch.ops.aten, "_foreach_mul_", None), "Tensor")
+    if not alike or not takes_tensor:
         return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if maximum is None else maximum)
     # What clip_grad_norm_ does, without sorting the gradients by device and type.
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
