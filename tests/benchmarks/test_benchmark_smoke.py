@@ -38,6 +38,7 @@ def run_benchmarks(*arguments: str) -> str:
     return output.stdout
 
 
+# Only who measures on Windows misses this; the library has no part in it, and Linux and macOS run it.
 @pytest.mark.skipif(os.name == "nt", reason="contenders are ended by their process group, which Windows lacks")
 def test_smoke_run_measures_and_reports_and_takes_up_what_is_there(tmp_path: Path) -> None:
     suites = ["library", "small"]
@@ -143,6 +144,7 @@ def test_a_contender_that_fails_is_left_out_with_the_reason(tmp_path: Path) -> N
     assert any(line.startswith("  absent is left out") for line in said)
 
 
+# The use of processors can only be read from /proc, so what this test proves exists on Linux alone; CI has it.
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks at processes by /proc")
 def test_a_waiting_contender_uses_no_processor_and_a_killed_one_is_reported() -> None:
     contender = Contender(CALIBRATION)

@@ -15,6 +15,7 @@ from sharded_envs import BreaksWhenMade, Calm, DiesWhenMade, Nested, NoTorch, Tr
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import EnvError, EnvironmentContractError, EnvironmentFailedError, MissingDependencyError
 
+# Windows has no SIGKILL or SIGSTOP to send; what needs no signal is proven there by the same code on other systems.
 if sys.platform == "win32":
     pytest.skip("sends POSIX signals", allow_module_level=True)
 

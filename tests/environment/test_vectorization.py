@@ -146,6 +146,7 @@ def test_spawned_environments_keep_the_choice() -> None:
 
 def test_mujoco_is_batched_and_equal() -> None:
     pytest.importorskip("mujoco")
+    # There is nothing to stand in for then; that "auto" takes "sync" for what is unknown is tested above.
     if "Hopper-v5" not in gymnasium.registry:
         pytest.skip("Gymnasium before 1.0 has no tasks of version 5")
     wrappers = [GymnasiumWrapper("Hopper-v5", num_envs=2, vectorization=name) for name in ("auto", "sync")]

@@ -44,6 +44,7 @@ def test_compiled_losses_are_the_eager_ones() -> None:
         assert torch.allclose(value, fast[name], atol=1e-5), name
 
 
+# The counterpart of the test above for torch before 2.0, which the run on Python 3.8 has.
 @pytest.mark.skipif(hasattr(torch, "compile"), reason="this torch compiles")
 def test_a_torch_that_cannot_compile_says_so() -> None:
     with pytest.raises(ConfigError, match="compile=True needs torch 2.0"):

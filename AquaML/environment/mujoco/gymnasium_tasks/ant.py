@@ -6,7 +6,7 @@ from typing import Dict, Tuple, Union
 import numpy as np
 
 from AquaML.environment.mujoco.backend import Judgement
-from AquaML.environment.mujoco.gymnasium_tasks.task import GymnasiumTask, distance_from_origin, flat
+from AquaML.environment.mujoco.gymnasium_tasks.task import GymnasiumTask, flat, place_and_speed
 
 
 @dataclasses.dataclass
@@ -69,11 +69,7 @@ class Ant(GymnasiumTask[AntOptions]):
         control = options.ctrl_cost_weight * self.squared_actions(native)
         contact = options.contact_cost_weight * np.square(flat(self._clipped_forces())).sum(axis=1)
         scalars = {
-            "x_position": self.positions[:, 0],
-            "y_position": self.positions[:, 1],
-            "distance_from_origin": distance_from_origin(self.positions),
-            "x_velocity": speed[:, 0],
-            "y_velocity": speed[:, 1],
+            **place_and_speed(self.positions, speed),
             "reward_forward": forward,
             "reward_ctrl": -control,
             "reward_contact": -contact,

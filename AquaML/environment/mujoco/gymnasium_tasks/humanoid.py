@@ -7,7 +7,7 @@ import numpy as np
 
 from AquaML.environment.mujoco.backend import Judgement
 from AquaML.environment.mujoco.gymnasium_tasks.humanoid_body import HumanoidBody
-from AquaML.environment.mujoco.gymnasium_tasks.task import distance_from_origin
+from AquaML.environment.mujoco.gymnasium_tasks.task import place_and_speed
 
 
 @dataclasses.dataclass
@@ -58,11 +58,7 @@ class Humanoid(HumanoidBody):
         control = self.control_cost()
         contact = np.clip(options.contact_cost_weight * self.squared_forces(), *options.contact_cost_range)
         scalars = {
-            "x_position": self.positions[:, 0],
-            "y_position": self.positions[:, 1],
-            "distance_from_origin": distance_from_origin(self.positions),
-            "x_velocity": speed[:, 0],
-            "y_velocity": speed[:, 1],
+            **place_and_speed(self.positions, speed),
             "reward_survive": survive,
             "reward_forward": forward,
             "reward_ctrl": -control,

@@ -6,7 +6,7 @@ from typing import Dict
 import numpy as np
 
 from AquaML.environment.mujoco.backend import Judgement
-from AquaML.environment.mujoco.gymnasium_tasks.task import GymnasiumTask, distance_from_origin
+from AquaML.environment.mujoco.gymnasium_tasks.task import GymnasiumTask, place_and_speed
 
 
 @dataclasses.dataclass
@@ -39,11 +39,7 @@ class Swimmer(GymnasiumTask[SwimmerOptions]):
         forward = self.options.forward_reward_weight * speed[:, 0]
         control = self.options.ctrl_cost_weight * self.squared_actions(native)
         scalars = {
-            "x_position": self.positions[:, 0],
-            "y_position": self.positions[:, 1],
-            "distance_from_origin": distance_from_origin(self.positions),
-            "x_velocity": speed[:, 0],
-            "y_velocity": speed[:, 1],
+            **place_and_speed(self.positions, speed),
             "reward_forward": forward,
             "reward_ctrl": -control,
         }

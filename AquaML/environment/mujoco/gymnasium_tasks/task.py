@@ -139,6 +139,17 @@ def distance_from_origin(positions: np.ndarray) -> np.ndarray:
     return np.linalg.norm(positions[:, :2], axis=1)
 
 
+def place_and_speed(positions: np.ndarray, speed: np.ndarray) -> Dict[str, np.ndarray]:
+    """Return what Gymnasium's tasks on a plane log of place ``(num_envs, nq)`` and speed ``(num_envs, 2)``."""
+    return {
+        "x_position": positions[:, 0],
+        "y_position": positions[:, 1],
+        "distance_from_origin": distance_from_origin(positions),
+        "x_velocity": speed[:, 0],
+        "y_velocity": speed[:, 1],
+    }
+
+
 def flat(values: np.ndarray) -> np.ndarray:
     """Return ``(num_envs, ...)`` as ``(num_envs, size)``."""
     return values.reshape(len(values), -1)

@@ -1,6 +1,8 @@
 """Proximal policy optimisation."""
 
+import functools
 import math
+import operator
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
@@ -130,7 +132,7 @@ class PPO(OnPolicyAgent):
             "loss/entropy": -cfg.entropy_loss_scale * (entropy if cfg.entropy_loss_scale else entropy.detach()),
         }
         losses.update({"loss/" + name: loss for name, loss in self.extra_losses(minibatch, evaluated).items()})
-        total = sum(losses.values(), torch.zeros_like(entropy))
+        total = functools.reduce(operator.add, losses.values())
         measured = {name: loss.detach() for name, loss in losses.items()}
         measured["loss/total"] = total.detach()
         measured["policy/entropy"] = entropy.detach()
