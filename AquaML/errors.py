@@ -48,8 +48,16 @@ class StorageError(AquaMLError, ValueError):
     """Data handed to a memory does not fit what it stores."""
 
 
+class NonFiniteError(AquaMLError, ValueError):
+    """NaN or infinity appeared in observations, rewards, actions, values, losses or gradients."""
+
+
 class TrainerError(AquaMLError, RuntimeError):
     """A trainer was asked for something that it cannot do."""
+
+
+class RunFolderInUseError(TrainerError):
+    """Another run is writing in the folder."""
 
 
 class DeviceError(AquaMLError, RuntimeError):
@@ -68,16 +76,32 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """There is no checkpoint at the given place."""
 
 
+class CheckpointWriteError(CheckpointError):
+    """The file system did not take a checkpoint; the one before it is unchanged."""
+
+
 class CheckpointCorruptError(CheckpointError):
-    """The file is damaged, truncated, or no AquaML checkpoint."""
+    """The file is damaged, or no AquaML checkpoint."""
+
+
+class CheckpointTruncatedError(CheckpointCorruptError):
+    """The file has lost its end."""
 
 
 class CheckpointVersionError(CheckpointError):
-    """The file was written in a format newer than this AquaML reads."""
+    """The file was written in a format that this AquaML does not read."""
 
 
 class CheckpointMismatchError(CheckpointError):
-    """The checkpoint is intact but belongs to another algorithm, architecture or environment."""
+    """The checkpoint is intact but does not belong to this object: another kind, environment or set of parts."""
+
+
+class CheckpointAlgorithmError(CheckpointMismatchError):
+    """The checkpoint was saved by another algorithm."""
+
+
+class CheckpointArchitectureError(CheckpointMismatchError):
+    """The checkpoint belongs to models of another architecture or to another environment's spaces."""
 
 
 class MissingDependencyError(AquaMLError, ImportError):

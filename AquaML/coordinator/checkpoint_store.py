@@ -1,74 +1,131 @@
 """The checkpoints of a run: periodic ones with retention, the last, and the best."""
 
+import dataclasses
+import os
 import re
+import stat
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
-from AquaML.coordinator.checkpoint_format import Checkpoint, write_checkpoint
-from AquaML.errors import CheckpointNotFoundError
+from loguru import logger
+
+from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, read_metadata, write_checkpoint
+from AquaML.coordinator.file_operations import FileOperations, sweep_leftovers
+from AquaML.errors import CheckpointError, CheckpointNotFoundError
 
 SUFFIX = ".aqua"
 LAST, BEST = "last" + SUFFIX, "best" + SUFFIX
+SEQUENCE = "sequence"
+"""Entry of the metadata that counts the checkpoints of a run in the order of writing."""
 _PERIODIC = re.compile(r"step_(\d+)" + re.escape(SUFFIX) + r"$")
 
 
 class CheckpointStore:
     """A folder with ``step_<timestep>.aqua``, ``last.aqua`` and ``best.aqua``.
 
+    Every checkpoint carries its place in the order of writing, so that neither the clock nor the timestep, which goes
+    back when a run goes on from an earlier checkpoint, decides which is the newest.
+
     Args:
         folder: Where the files are; made at the first save.
         keep: How many periodic checkpoints are kept; the oldest go first. ``last`` and ``best`` always stay.
+        operations: How files are touched; None: as usual.
     """
 
-    def __init__(self, folder: Union[str, Path], keep: int) -> None:
+    def __init__(self, folder: Union[str, Path], keep: int, operations: Optional[FileOperations] = None) -> None:
         self.folder = Path(folder)
         self.keep = keep
+        self._operations = operations or FileOperations()
+        self._sequence: Optional[int] = None
+
+    def open(self) -> None:
+        """Delete what killed processes left half written; call it once nobody else can be writing."""
+        sweep_leftovers(self.folder, self._operations)
+
+    # ------------------------------------------------------------------ writing
 
     def save_periodic(self, timestep: int, checkpoint: Checkpoint) -> Path:
-        """Write a periodic checkpoint and remove those beyond the number to keep."""
-        path = write_checkpoint(self.folder / "step_{}{}".format(timestep, SUFFIX), checkpoint)
+        """Write a periodic checkpoint and remove those beyond the number to keep.
+
+        Raises:
+            CheckpointWriteError: The file system did not take it; every older checkpoint is as it was.
+        """
+        path = self._save("step_{}{}".format(timestep, SUFFIX), checkpoint)
         for old in self.periodic()[: -self.keep]:
-            old.unlink()
+            try:
+                self._operations.remove(old)
+            except OSError as error:
+                logger.warning("Cannot remove the old checkpoint '{}': {}.", old, error)
         return path
 
     def save_last(self, checkpoint: Checkpoint) -> Path:
-        """Write the last checkpoint of a run."""
-        return write_checkpoint(self.folder / LAST, checkpoint)
+        """Write the last checkpoint of a run; raises as :meth:`save_periodic`."""
+        return self._save(LAST, checkpoint)
 
     def save_best(self, checkpoint: Checkpoint) -> Path:
-        """Write the best checkpoint."""
-        return write_checkpoint(self.folder / BEST, checkpoint)
+        """Write the best checkpoint; raises as :meth:`save_periodic`."""
+        return self._save(BEST, checkpoint)
+
+    def _save(self, name: str, checkpoint: Checkpoint) -> Path:
+        if self._sequence is None:
+            self._sequence = max((number for number, _ in self._ordered(self._files())), default=0)
+        metadata = dict(checkpoint.metadata, **{SEQUENCE: self._sequence + 1})
+        path = write_checkpoint(
+            self.folder / name, dataclasses.replace(checkpoint, metadata=metadata), self._operations
+        )
+        self._sequence += 1
+        return path
+
+    # ------------------------------------------------------------------ finding
 
     def periodic(self) -> List[Path]:
-        """Return the periodic checkpoints in the order in which they were written.
-
-        A run that goes on from an earlier checkpoint writes smaller timesteps after larger ones, so the time of
-        writing decides; the timestep does only between files of one instant.
-        """
-        found = [
-            (path.stat().st_mtime_ns, int(match.group(1)), path)
-            for path in self._files()
-            for match in [_PERIODIC.match(path.name)]
-            if match
-        ]
-        return [path for _, _, path in sorted(found)]
+        """Return the periodic checkpoints in the order in which they were written."""
+        return [path for _, path in self._ordered(self._files()) if _PERIODIC.match(path.name)]
 
     def best(self) -> Optional[Path]:
-        """Return the best checkpoint, or None."""
+        """Return the best checkpoint, or None if there is none or it is damaged."""
         path = self.folder / BEST
-        return path if path.is_file() else None
+        return path if path in self._files() and is_intact(path) else None
 
     def latest(self) -> Path:
-        """Return the checkpoint that was written last, periodic or last.
+        """Return the intact checkpoint that was written last, periodic, last or best.
 
         Raises:
             CheckpointNotFoundError: There is none.
         """
-        candidates = self.periodic()[-1:] + [path for path in (self.folder / LAST,) if path.is_file()]
-        if not candidates:
-            raise CheckpointNotFoundError("There is no checkpoint in '{}' to resume from.".format(self.folder))
-        # Of two files of one instant (file systems with coarse clocks) the last one was written later.
-        return max(candidates, key=lambda path: (path.stat().st_mtime_ns, path.name == LAST))
+        found = self._ordered(self._files())
+        for _, path in reversed(found):
+            if is_intact(path):
+                return path
+        raise CheckpointNotFoundError(
+            "There is no {}checkpoint in '{}' to resume from.".format("intact " if found else "", self.folder)
+        )
 
     def _files(self) -> List[Path]:
-        return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        names = sorted(os.listdir(str(self.folder))) if self.folder.is_dir() else []
+        chosen = [self.folder / name for name in names if name in (LAST, BEST) or _PERIODIC.match(name)]
+        # A link could lead out of the run's folder.
+        return [path for path in chosen if stat.S_ISREG(os.lstat(str(path)).st_mode)]
+
+    def _ordered(self, paths: List[Path]) -> List[Tuple[int, Path]]:
+        """Return the files by their place in the order of writing; unreadable ones come first."""
+        return sorted(((_sequence_of(path), path) for path in paths), key=lambda item: (item[0], str(item[1])))
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a checkpoint can be read; what is wrong with it is logged."""
+    try:
+        read_checkpoint(path)
+    except CheckpointError as error:
+        logger.warning("A checkpoint is passed over: {}", error)
+        return False
+    return True
+
+
+def _sequence_of(path: Path) -> int:
+    try:
+        metadata: Dict[str, Any] = read_metadata(path)
+    except CheckpointError:
+        return 0
+    number = metadata.get(SEQUENCE, 0)
+    return number if type(number) is int else 0

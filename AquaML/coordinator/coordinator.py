@@ -52,10 +52,16 @@ class Coordinator:
         seed_everything(seed)
 
     def open_folder(self, folder: RunFolder, keep_checkpoints: int) -> Path:
-        """Make the run's folder, or take up an existing one."""
-        path = folder.create()
+        """Make the run's folder, or take up an existing one, keep other runs out of it, and open its checkpoints.
+
+        Raises:
+            RunFolderInUseError: Another run is writing in it.
+            TrainerError: The folder cannot be made.
+        """
+        path = folder.claim()
         self.folder = folder
         self.store = CheckpointStore(path / CHECKPOINT_FOLDER, keep_checkpoints)
+        self.store.open()
         return path
 
     def parts(self) -> List[Part]:

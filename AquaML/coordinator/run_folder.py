@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
+from AquaML.coordinator.run_lock import RunLock
 from AquaML.errors import TrainerError
 
 _PACKAGES = ("torch", "numpy", "gymnasium", "loguru", "tqdm", "matplotlib")
@@ -43,6 +44,7 @@ class RunFolder:
         self._root = Path(root)
         self._name = safe_name(name)
         self.path: Optional[Path] = None
+        self._lock: Optional[RunLock] = None
 
     @staticmethod
     def default_name(agent: str, environment: str) -> str:
@@ -86,6 +88,26 @@ class RunFolder:
             self.path = candidate
             return candidate
         raise TrainerError("There are too many runs called '{}' in '{}'.".format(self._name, self._root))
+
+    def claim(self) -> Path:
+        """Make the folder if need be, and keep every other run out of it until :meth:`release`; again is no error.
+
+        Raises:
+            RunFolderInUseError: Another run is writing in it.
+            TrainerError: The folder cannot be made.
+        """
+        path = self.create()
+        if self._lock is None:
+            lock = RunLock(path)
+            lock.acquire()
+            self._lock = lock
+        return path
+
+    def release(self) -> None:
+        """Let other runs into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def describe(self, configuration: Dict[str, Any]) -> None:
         """Write the configuration, versions, and the git commit with uncommitted changes."""

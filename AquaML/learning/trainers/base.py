@@ -4,7 +4,7 @@ import abc
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import torch
 from loguru import logger
@@ -14,10 +14,11 @@ from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.coordinator import Coordinator, default_coordinator
 from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, CONFIGURATION_FILE, RunFolder
 from AquaML.environment.base import EnvironmentWrapper
-from AquaML.errors import CheckpointNotFoundError, TrainerError
+from AquaML.errors import CheckpointNotFoundError, CheckpointWriteError, TrainerError
 from AquaML.learning.reinforcement.base import RUN_KIND, Agent
 from AquaML.learning.trainers.episode_statistics import EpisodeStatistics
 from AquaML.learning.trainers.hooks import Hook
+from AquaML.learning.trainers.signals import SignalWatch
 from AquaML.learning.trainers.trainer_cfg import TrainerConfig
 from AquaML.stateful import RUN, Part, has_state, require_keys, unregistered_states
 from AquaML.tracking.csv_sink import CsvSink
@@ -81,6 +82,7 @@ class Trainer(abc.ABC):
         self._states: Optional[Dict[str, torch.Tensor]] = None
         self._stop_reason: Optional[str] = None
         self._latest: Dict[str, float] = {}
+        self._signals = SignalWatch()
 
     unsaved = ("evaluation_env",)
     """Attributes whose state belongs in no checkpoint; the evaluation environment is seeded anew each time."""
@@ -128,7 +130,9 @@ class Trainer(abc.ABC):
         """The run's folder, once training has begun."""
         return self._folder.path if self._folder is not None else None
 
+    _resume: Union[bool, str, Path] = False
     _folder: Optional[RunFolder] = None
+    _claimed: Optional[RunFolder] = None
     _store: Optional[CheckpointStore] = None
 
     # ------------------------------------------------------------------ parts and checkpoints
@@ -191,17 +195,36 @@ class Trainer(abc.ABC):
 
     def save_periodic(self) -> None:
         """Write a periodic checkpoint."""
-        self._announce(self._require_store().save_periodic(self.timestep, self.checkpoint()))
+        self._save(lambda store, checkpoint: store.save_periodic(self.timestep, checkpoint))
 
     def save_last(self) -> None:
         """Write the last checkpoint."""
-        self._announce(self._require_store().save_last(self.checkpoint()))
+        self._save(CheckpointStore.save_last)
 
     def consider_best(self, score: float) -> None:
         """Save the agent as the best one if the score is finite and higher than any before."""
         if score - score == 0.0 and (self.best_return is None or score > self.best_return):
+            before = (self.best_return, self.best_timestep)
             self.best_return, self.best_timestep = score, self.timestep
-            self._announce(self._require_store().save_best(self.checkpoint()))
+            if not self._save(CheckpointStore.save_best):
+                # What could not be saved is no best to be measured by.
+                self.best_return, self.best_timestep = before
+
+    def _save(self, write: Callable[[CheckpointStore, Checkpoint], Path], must: bool = False) -> bool:
+        """Write a checkpoint and return whether the file system took it.
+
+        Raises:
+            CheckpointWriteError: It did not, and ``must`` or ``on_save_error`` makes that an error.
+        """
+        try:
+            path = write(self._require_store(), self.checkpoint())
+        except CheckpointWriteError as error:
+            if must or self.cfg.on_save_error == "raise":
+                raise
+            logger.warning("{}. Training goes on; the checkpoints before it are as they were.", str(error).rstrip("."))
+            return False
+        self._announce(path)
+        return True
 
     def _announce(self, path: Path) -> None:
         for hook in self.hooks:
@@ -226,8 +249,14 @@ class Trainer(abc.ABC):
             "trainer": {"class": type(self).__name__, "config": self.cfg.to_dict()},
         }
 
+    def _claim(self, folder: RunFolder) -> None:
+        """Keep other runs out of the folder until training ends."""
+        folder.claim()
+        self._claimed = folder
+
     def _open_run(self, folder: RunFolder) -> None:
         new = folder.path is None
+        self._claim(folder)
         self._folder = folder
         path = self.coordinator.open_folder(folder, self.cfg.keep_checkpoints)
         self._store = self.coordinator.store
@@ -237,17 +266,16 @@ class Trainer(abc.ABC):
 
     def _find_resumed(self) -> Optional[Path]:
         """Return the checkpoint to go on from, or None to begin anew."""
-        resume = self.cfg.resume
-        if isinstance(resume, str):
+        resume = self._resume
+        if isinstance(resume, (str, Path)):
             path = Path(resume)
             if path.is_dir():
                 return CheckpointStore(path / CHECKPOINT_FOLDER, 1).latest()
             if not path.is_file():
-                raise CheckpointNotFoundError("TrainerConfig.resume is '{}', which does not exist.".format(resume))
+                raise CheckpointNotFoundError("resume is '{}', which does not exist.".format(resume))
             if path.resolve().parent.name != CHECKPOINT_FOLDER:
                 raise TrainerError(
-                    "TrainerConfig.resume is '{}', which lies in no run folder; use agent.load() to take over "
-                    "weights.".format(resume)
+                    "resume is '{}', which lies in no run folder; use agent.load() to take over weights.".format(resume)
                 )
             return path
         if not resume:

@@ -1,15 +1,13 @@
 """The loop: act, step, record, learn."""
 
-import contextlib
-import signal
-import threading
 import time
-from types import FrameType
-from typing import Any, Dict, Iterator, Optional
+from pathlib import Path
+from typing import Dict, Optional, Union
 
 import torch
 from loguru import logger
 
+from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.run_folder import RunFolder
 from AquaML.environment.rows import true_successors
 from AquaML.errors import ConfigError
@@ -36,21 +34,36 @@ class SequentialTrainer(Trainer):
 
     # ------------------------------------------------------------------ training
 
-    def train(self) -> None:
+    def train(self, resume: Union[bool, str, Path, None] = None) -> None:
         """Train for ``timesteps`` vector steps, or on from where the run stands.
 
-        Ctrl-C finishes the step under way, saves, and ends the program with exit code 130; a second one ends it at
-        once.
+        Ctrl-C, SIGTERM and SIGHUP finish the step under way, save, and end the program with the conventional exit code
+        (128 and the signal's number); a second one ends it at once. SIGUSR1, where it exists, saves and goes on.
+
+        Args:
+            resume: As :attr:`TrainerConfig.resume`, which None leaves to decide.
 
         Raises:
-            AquaMLError: Something is wrong before the first step.
-            SystemExit: The user interrupted the training; the last checkpoint is written.
+            AquaMLError: Something is wrong before the first step, or the last checkpoint cannot be written.
+            SystemExit: A signal ended the training; the last checkpoint is written.
         """
-        self.begin()
+        self._resume = self.cfg.resume if resume is None else resume
+        try:
+            self.begin()
+            self._run()
+        finally:
+            if self._claimed is not None:
+                self._claimed.release()
+                self._claimed = None
+        logger.info("{}", self._closing_line())
+        if self.state == "interrupted":
+            raise SystemExit(self._signals.exit_code)
+
+    def _run(self) -> None:
         self.state = "training"
         bar = ProgressBar(self.cfg.timesteps, self.timestep, self.cfg.disable_progressbar)
         try:
-            with self._interruptible():
+            with self._signals:
                 for hook in self.hooks:
                     hook.on_train_start(self)
                 while not self.should_stop():
@@ -67,14 +80,10 @@ class SequentialTrainer(Trainer):
         finally:
             bar.close()
             self.tracker.close()
-        logger.info("{}", self._closing_line())
-        if self.state == "interrupted":
-            raise SystemExit(128 + signal.SIGINT)
 
     def begin(self) -> None:
         """Set up agent and environment, take up or begin the run, and write the run folder."""
         self._stop_reason = None
-        self._interrupted = False
         agent, env = self.agent, self.env
         env.to(agent.device)
         agent.setup(env.getEnvInfo())
@@ -86,8 +95,9 @@ class SequentialTrainer(Trainer):
         if folder is None:
             resumed = self._find_resumed()
             if resumed is not None:
-                self.coordinator.restore(resumed)
                 folder = RunFolder.existing(resumed.parent.parent)
+                self._claim(folder)
+                self.coordinator.restore(resumed)
                 logger.info("Resuming '{}' at vector step {}.", folder.path, self.timestep)
             else:
                 folder = self._new_folder()
@@ -95,6 +105,9 @@ class SequentialTrainer(Trainer):
                     self.coordinator.seed(self.cfg.seed)
         self._place_environment()
         self._open_run(folder)
+        if self.timestep == 0:
+            # A disk that cannot take a checkpoint shows now, not hours later.
+            self._save(CheckpointStore.save_last, must=True)
         self._renderer = Renderer(self.cfg.headless)
         self._monitor = SystemMonitor(agent.device) if self.cfg.system_monitor else None
         self._timer = PhaseTimer()
@@ -162,10 +175,13 @@ class SequentialTrainer(Trainer):
             self.evaluate_agent()
         if cfg.checkpoint_interval and self.timestep % cfg.checkpoint_interval == 0:
             self.save_periodic()
+        if self._signals.take_save_request():
+            logger.info("A checkpoint was asked for at vector step {}.", self.timestep)
+            self.save_last()
 
     def should_stop(self) -> bool:
         """Return whether training is over."""
-        if self._interrupted:
+        if self._signals.ending is not None:
             self._stop_reason = "interrupted by the user"
         elif self.cfg.stop_seconds is not None and time.monotonic() - self._started >= self.cfg.stop_seconds:
             self._stop_reason = "stop_seconds reached"
@@ -175,12 +191,12 @@ class SequentialTrainer(Trainer):
         """Write the last row, checkpoint and learning curve."""
         if self._logged_timestep != self.timestep:
             self.log()
-        if self._interrupted:
+        if self._signals.ending is not None:
             self.state = "interrupted"
         else:
             self.state = "finished" if self._stop_reason is None else "stopped"
         self._continues = True
-        self.save_last()
+        self._save(CheckpointStore.save_last, must=True)
         if self._monitor is not None:
             self._monitor.close()
         if self.cfg.learning_curve and self.run_folder is not None:
@@ -312,24 +328,3 @@ class SequentialTrainer(Trainer):
     def _make_evaluation_environment(self) -> None:
         if self.cfg.evaluation_interval and self.evaluation_env is None:
             self.evaluation_env = self.env.spawn(min(self.cfg.evaluation_episodes, _LARGEST_EVALUATION))
-
-    # ------------------------------------------------------------------ interruption
-
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let the first Ctrl-C end the loop after the present step, and the second end it at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def on_interrupt(number: int, frame: Optional[FrameType]) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-            logger.warning("Interrupted: finishing the step and saving. Press Ctrl-C again to end at once.")
-
-        before: Any = signal.signal(signal.SIGINT, on_interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

@@ -40,6 +40,10 @@ class TrainerConfig(Config):
     keep_checkpoints: int = option(3, at_least=1)
     """Number of periodic checkpoints kept; the last and the best stay besides."""
 
+    on_save_error: str = option("warn", choices=("warn", "raise"))
+    """What happens when a checkpoint cannot be written, for example because the disk is full: ``"warn"`` goes on and
+    tries again at the next occasion, ``"raise"`` ends training. The first and the last checkpoint always raise."""
+
     log_interval: Optional[int] = option(None, at_least=1)
     """Vector steps between rows of figures; None: a row after every update of the agent."""
 
