@@ -299,6 +299,9 @@ def scaling(scale: Scale) -> Suite:
             sizes = dict({"hidden_sizes": scale.hidden_sizes}, **sizes_at(x))
             rows = sizes["num_envs"] * sizes["rollout"]
             sizes["iterations_per_unit"] = max(1, -(-scale.least_unit_steps // rows))
+            if sizes["iterations_per_unit"] > 1:
+                # The run has to last for all rounds, the warm-up included.
+                sizes["planned_iterations"] = 100 * sizes["iterations_per_unit"]
             contenders = [
                 Specification(name, kind, **sizes)
                 for name, kind in ((AQUAML, "aquaml"), (FLOOR, "floor"), ("stable-baselines3", "stable_baselines3_ppo"))
