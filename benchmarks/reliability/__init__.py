@@ -1,0 +1,1 @@
+"""Campaigns that kill, damage, inject and count; run ``python -m benchmarks.reliability``."""

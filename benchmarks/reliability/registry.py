@@ -1,0 +1,29 @@
+"""The campaigns by name; a campaign is a module with ``run(count, seed, **options)`` that returns its figures."""
+
+from typing import Any, Dict, NamedTuple
+
+
+class Campaign(NamedTuple):
+    """Where a campaign is and how much of it is run.
+
+    Attributes:
+        module: The module with ``run(count, seed, **options)``, which returns a dataclass or dict of figures.
+        reduced: The count in continuous integration.
+        full: The count whose figures are published.
+        options: Further keyword arguments of ``run``.
+    """
+
+    module: str
+    reduced: int
+    full: int
+    options: Dict[str, Any] = {}
+
+
+_HERE = "benchmarks.reliability."
+
+CAMPAIGNS: Dict[str, Campaign] = {
+    "injections": Campaign(_HERE + "injections", 120, 120),
+    "soak_64": Campaign(_HERE + "soak", 400_000, 20_000_000, {"num_envs": 64}),
+    "soak_1": Campaign(_HERE + "soak", 20_000, 20_000_000, {"num_envs": 1}),
+}
+"""One line for each campaign, in the order in which they are run and reported."""
