@@ -18,6 +18,7 @@ gymnasium = pytest.importorskip("gymnasium", minversion="1.0")
 from gymnasium.envs.mujoco import MujocoEnv  # noqa: E402
 from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator  # noqa: E402
 
+from AquaML.environment import GymnasiumWrapper  # noqa: E402
 from AquaML.environment.mujoco import threads  # noqa: E402
 from AquaML.environment.mujoco.gymnasium_tasks import make  # noqa: E402
 from AquaML.environment.mujoco.gymnasium_tasks.ant import Ant  # noqa: E402
@@ -435,11 +436,15 @@ def test_other_environments_are_refused() -> None:
 
 
 def test_a_wrapper_is_refused_by_name() -> None:
-    spec = dataclasses.replace(
-        gymnasium.spec("Ant-v5"),
-        additional_wrappers=(WrapperSpec("ClipReward", "gymnasium.wrappers:ClipReward", {"max_reward": 1.0}),),
-    )
-    assert reason(spec) == "Ant-v5 is wrapped by ClipReward"
+    name = "WrappedAnt-v0"
+    wrapper = WrapperSpec("ClipReward", "gymnasium.wrappers:ClipReward", {"max_reward": 1.0})
+    gymnasium.register(name, "gymnasium.envs.mujoco.ant_v5:AntEnv", additional_wrappers=(wrapper,))
+    try:
+        choice = GymnasiumWrapper(name, num_envs=2).vectorization
+    finally:
+        del gymnasium.registry[name]
+    assert choice["backend"] == "sync"
+    assert choice["passed_over"]["batched"] == "its registration wraps it by ClipReward"
 
 
 def test_what_cannot_be_made_or_shown_is_refused() -> None:

@@ -89,8 +89,9 @@ def proven_batch(wanted: Wanted) -> VectorBackend:
     spec = wanted.factory.spec
     if spec is None:
         raise Unsuited("only environments given by id have a batched form")
-    if getattr(spec, "additional_wrappers", ()):
-        raise Unsuited("its registration adds wrappers")
+    added = getattr(spec, "additional_wrappers", ())
+    if added:
+        raise Unsuited("its registration wraps it by {}".format(", ".join(wrapper.name for wrapper in added)))
     make = _maker(spec)
     with contextlib.ExitStack() as stack:
         short = shortened(wanted.kwargs, spec.max_episode_steps)

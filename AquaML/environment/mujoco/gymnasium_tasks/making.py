@@ -69,9 +69,6 @@ def _task(spec: Any) -> Type[GymnasiumTask]:
     entry = spec.entry_point
     if not isinstance(entry, str) or entry not in TASKS:
         raise Unsuited("{} is none of Gymnasium's eleven MuJoCo tasks of version 5".format(spec.id))
-    if getattr(spec, "additional_wrappers", ()):
-        names = ", ".join(wrapper.name for wrapper in spec.additional_wrappers)
-        raise Unsuited("{} is wrapped by {}".format(spec.id, names))
     return TASKS[entry]
 
 
