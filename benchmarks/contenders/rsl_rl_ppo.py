@@ -73,17 +73,14 @@ class RowsEnvironment(VecEnv):
         return self.get_observations(), step.rewards, done, {"time_outs": step.truncated}
 
 
-def run(specification: Specification, gate: Gate) -> None:
-    """Train in units."""
-    torch.manual_seed(specification.seed)
-    rows = SyncRows(specification) if specification.backend == "default" else Rows(specification)
-    gate.attach(rows)
+def runner_settings(specification: Specification) -> Dict[str, Any]:
+    """Return the settings of the runner."""
     network = {
         "class_name": "rsl_rl.models:MLPModel",
         "hidden_dims": list(specification.hidden_sizes),
         "activation": specification.activation,
     }
-    settings: Dict[str, Any] = {
+    return {
         "num_steps_per_env": specification.rollout,
         "save_interval": 50,
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
@@ -105,6 +102,14 @@ def run(specification: Specification, gate: Gate) -> None:
             "symmetry_cfg": None,
         },
     }
+
+
+def run(specification: Specification, gate: Gate) -> None:
+    """Train in units."""
+    torch.manual_seed(specification.seed)
+    rows = SyncRows(specification) if specification.backend == "default" else Rows(specification)
+    gate.attach(rows)
+    settings = runner_settings(specification)
     runner = OnPolicyRunner(RowsEnvironment(rows), settings, log_dir="rsl_rl", device="cpu")
     source = "gymnasium sync vector" if specification.backend == "default" else "AquaML's backend"
     described = dict(settings, environment=source + " by an adapter", obs_normalization="off, its default")
