@@ -1,7 +1,9 @@
 """Takes protections away one at a time and shows that a test notices.
 
-A protection whose removal no test notices is a promise without a proof. Each entry of ``protection_list.py`` is a change
-of one place in a copy of the package, and the test that fails with it. Run ``python -m benchmarks.reliability.protections``.
+A protection whose removal no test notices is a promise without a proof. Each entry of ``protection_list.py`` is a
+change of one place in a copy of the package, and the test that fails with it.
+
+Run ``python -m benchmarks.reliability.protections``.
 """
 
 import argparse
