@@ -249,6 +249,21 @@ class Agent(abc.ABC):
         """Return the means of what was tracked as numbers and forget it; one device-to-host transfer."""
         return read_figures(self.pending_metrics())[0]
 
+    def metric_sums(self) -> Dict[str, Any]:
+        """Return what was tracked since the last log, for a checkpoint: name to sum and count."""
+        return {
+            name: {"total": total.clone() if isinstance(total, torch.Tensor) else total, "count": count}
+            for name, (total, count) in self._metrics.items()
+        }
+
+    def set_metric_sums(self, sums: Mapping[str, Any]) -> None:
+        """Take over what :meth:`metric_sums` returned."""
+        self._metrics = {
+            name: (total.to(self.device).clone() if isinstance(total, torch.Tensor) else total, entry["count"])
+            for name, entry in sums.items()
+            for total in [entry["total"]]
+        }
+
     # ------------------------------------------------------------------ state
 
     def register_part(self, name: str, target: Any, role: str = TRAINING) -> None:

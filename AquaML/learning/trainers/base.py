@@ -4,7 +4,7 @@ import abc
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from loguru import logger
@@ -14,7 +14,8 @@ from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.coordinator import Coordinator, default_coordinator
 from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, CONFIGURATION_FILE, RunFolder
 from AquaML.environment.base import EnvironmentWrapper
-from AquaML.errors import CheckpointNotFoundError, CheckpointWriteError, TrainerError
+from AquaML.errors import AquaMLError, CheckpointNotFoundError, CheckpointWriteError, NonFiniteError, TrainerError
+from AquaML.learning.finite_weights import not_finite_weights
 from AquaML.learning.reinforcement.base import RUN_KIND, Agent
 from AquaML.learning.trainers.episode_statistics import EpisodeStatistics
 from AquaML.learning.trainers.hooks import Hook
@@ -81,6 +82,7 @@ class Trainer(abc.ABC):
         self.state = "new"
         self._states: Optional[Dict[str, torch.Tensor]] = None
         self._stop_reason: Optional[str] = None
+        self._logged_timestep = 0
         self._latest: Dict[str, float] = {}
         self._signals = SignalWatch()
 
@@ -147,10 +149,12 @@ class Trainer(abc.ABC):
         return parts
 
     def state_dict(self) -> Dict[str, Any]:
-        """Return counters, the best return, and the present observations."""
+        """Return counters, the best return, the present observations, and figures that are not in the log yet."""
         states = self._states
         return {
             "timestep": self.timestep,
+            "logged_timestep": self._logged_timestep,
+            "metrics": self.agent.metric_sums(),
             "best_return": self.best_return,
             "best_timestep": self.best_timestep,
             "states": None if states is None else {name: value.clone() for name, value in states.items()},
@@ -158,11 +162,12 @@ class Trainer(abc.ABC):
 
     def validate_state(self, state: Dict[str, Any]) -> None:
         """Check that all entries are there."""
-        require_keys(state, ("timestep", "best_return", "best_timestep", "states"), "trainer")
+        require_keys(state, self.state_dict(), "trainer")
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Take over counters, the best return, and the present observations."""
-        self.timestep = state["timestep"]
+        """Take over what :meth:`state_dict` returned."""
+        self.timestep, self._logged_timestep = state["timestep"], state["logged_timestep"]
+        self.agent.set_metric_sums(state["metrics"])
         self.best_return, self.best_timestep = state["best_return"], state["best_timestep"]
         states = state["states"]
         self._states = None if states is None else {name: v.to(self.agent.device).clone() for name, v in states.items()}
@@ -211,20 +216,32 @@ class Trainer(abc.ABC):
                 self.best_return, self.best_timestep = before
 
     def _save(self, write: Callable[[CheckpointStore, Checkpoint], Path], must: bool = False) -> bool:
-        """Write a checkpoint and return whether the file system took it.
+        """Write a checkpoint and return whether there is one to go on from.
 
         Raises:
-            CheckpointWriteError: It did not, and ``must`` or ``on_save_error`` makes that an error.
+            CheckpointWriteError: The file system did not take it, and ``must`` or ``on_save_error`` makes that an
+                error.
+            NonFiniteError: The weights hold NaN or infinity, likewise.
         """
+        store, checkpoint, broken = self._require_store(), self.checkpoint(), not_finite_weights(self.agent)
         try:
-            path = write(self._require_store(), self.checkpoint())
-        except CheckpointWriteError as error:
+            if broken:
+                raise self._not_finite(store.save_not_finite(checkpoint), broken)
+            path = write(store, checkpoint)
+        except (CheckpointWriteError, NonFiniteError) as error:
             if must or self.cfg.on_save_error == "raise":
                 raise
-            logger.warning("{}. Training goes on; the checkpoints before it are as they were.", str(error).rstrip("."))
+            logger.warning("{} Training goes on; the checkpoints before it are as they were.", error)
             return False
         self._announce(path)
         return True
+
+    def _not_finite(self, path: Path, places: List[str]) -> AquaMLError:
+        more = " and {} more".format(len(places) - 1) if len(places) > 1 else ""
+        return NonFiniteError(
+            "At vector step {} the weights hold NaN or infinity ({}{}), so that nobody should go on from them. They "
+            "are in '{}', for a look.".format(self.timestep, places[0], more, path)
+        )
 
     def _announce(self, path: Path) -> None:
         for hook in self.hooks:
@@ -264,31 +281,54 @@ class Trainer(abc.ABC):
             folder.describe(self.configuration())
         self.tracker.open(path, self.configuration())
 
-    def _find_resumed(self) -> Optional[Path]:
-        """Return the checkpoint to go on from, or None to begin anew."""
+    def _find_resumed(self) -> Optional[Tuple[RunFolder, Path]]:
+        """Return the run to go on with, locked, and its checkpoint to go on from; None to begin anew.
+
+        Raises:
+            RunFolderInUseError: The run is still going on.
+            CheckpointError: The run that was named has no intact checkpoint.
+            TrainerError: What was named is no run.
+        """
         resume = self._resume
         if isinstance(resume, (str, Path)):
-            path = Path(resume)
+            path = _named(resume)
             if path.is_dir():
-                return CheckpointStore(path / CHECKPOINT_FOLDER, 1).latest()
+                # A folder that is no run gets no lock either.
+                CheckpointStore(path / CHECKPOINT_FOLDER, 1).require_any()
+                return self._take_up(path)
             if not path.is_file():
                 raise CheckpointNotFoundError("resume is '{}', which does not exist.".format(resume))
             if path.resolve().parent.name != CHECKPOINT_FOLDER:
                 raise TrainerError(
                     "resume is '{}', which lies in no run folder; use agent.load() to take over weights.".format(resume)
                 )
-            return path
+            folder = RunFolder.existing(path.resolve().parent.parent, self.coordinator.operations)
+            self._claim(folder)
+            return folder, path
+        if not isinstance(resume, bool):
+            raise TrainerError("resume is {!r}; expected True, False, or the path of a run.".format(resume))
         if not resume:
             return None
-        for folder in self._earlier_runs():
+        for place in self._earlier_runs():
             try:
-                return CheckpointStore(folder / CHECKPOINT_FOLDER, 1).latest()
-            except CheckpointNotFoundError:
-                continue
+                return self._take_up(place)
+            except CheckpointNotFoundError as error:
+                logger.warning("The earlier run '{}' is passed over: {}", place, error)
         logger.warning(
             "There is no earlier run of {} on '{}' to resume; a new one begins.", self.agent.algorithm(), self.env.name
         )
         return None
+
+    def _take_up(self, place: Path) -> Tuple[RunFolder, Path]:
+        """Lock a run's folder and find its newest intact checkpoint, in this order: a live run goes on writing."""
+        folder = RunFolder.existing(place, self.coordinator.operations)
+        self._claim(folder)
+        try:
+            return folder, CheckpointStore(place / CHECKPOINT_FOLDER, 1).latest()
+        except CheckpointNotFoundError:
+            folder.release()
+            self._claimed = None
+            raise
 
     def _earlier_runs(self) -> List[Path]:
         """Return the folders of earlier runs of this agent and environment, newest first."""
@@ -304,7 +344,8 @@ class Trainer(abc.ABC):
                     written["agent"]["algorithm"] == self.agent.algorithm()
                     and written["environment"]["name"] == self.env.name
                 )
-            except (ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                logger.warning("'{}' tells of no run and is passed over: {}: {}", file, type(error).__name__, error)
                 continue
             if same:
                 found.append((file.stat().st_mtime_ns, folder))
@@ -317,6 +358,18 @@ class Trainer(abc.ABC):
         if self.cfg.wandb:
             sinks.append(WandbSink(self.cfg.wandb_project))
         return sinks
+
+
+def _named(resume: Union[str, Path]) -> Path:
+    """Return the path of a run's folder or checkpoint that was named, for the folder of its checkpoints stands for it.
+
+    Raises:
+        TrainerError: The name is empty.
+    """
+    if str(resume) == "":
+        raise TrainerError("resume is empty; expected True, False, or the path of a run.")
+    path = Path(resume)
+    return path.parent if path.is_dir() and path.resolve().name == CHECKPOINT_FOLDER else path
 
 
 def _require_type(value: Any, wanted: type, name: str, advice: str) -> None:

@@ -21,6 +21,8 @@ from AquaML.tracking.system_monitor import SystemMonitor
 
 _LARGEST_EVALUATION = 16
 _LOG_WITHOUT_METRICS = 1000
+_FIGURES = ("trainer/loop", "trainer/statistics", "sinks/")
+"""Parts of a run that a row of figures changes."""
 _EVALUATION_SEED = 1_000_000
 """Distance of the evaluation's seed from the training's."""
 
@@ -38,42 +40,50 @@ class SequentialTrainer(Trainer):
         """Train for ``timesteps`` vector steps, or on from where the run stands.
 
         Ctrl-C, SIGTERM and SIGHUP finish the step under way, save, and end the program with the conventional exit code
-        (128 and the signal's number); a second one ends it at once. SIGUSR1, where it exists, saves and goes on.
+        (128 and the signal's number); a second one ends it at once. SIGUSR1, where it exists, saves and goes on. In a
+        training within a training, they end the inner one without ``SystemExit``, and the outer one after it.
 
         Args:
-            resume: As :attr:`TrainerConfig.resume`, which None leaves to decide.
+            resume: As :attr:`TrainerConfig.resume`, which None leaves to decide; a path takes this trainer back to
+                that run even when it has one already.
 
         Raises:
             AquaMLError: Something is wrong before the first step, or the last checkpoint cannot be written.
             SystemExit: A signal ended the training; the last checkpoint is written.
         """
         self._resume = self.cfg.resume if resume is None else resume
+        self._goes_back = isinstance(resume, (str, Path))
+        signals = self._signals
         try:
-            self.begin()
-            self._run()
+            with signals:
+                self.begin()
+                self._run()
         finally:
             if self._claimed is not None:
                 self._claimed.release()
                 self._claimed = None
         logger.info("{}", self._closing_line())
-        if self.state == "interrupted":
-            raise SystemExit(self._signals.exit_code)
+        # A signal during the very last save has ended nothing, and must not be forgotten.
+        if signals.ending is not None and not signals.nested:
+            raise SystemExit(signals.exit_code)
 
     def _run(self) -> None:
         self.state = "training"
         bar = ProgressBar(self.cfg.timesteps, self.timestep, self.cfg.disable_progressbar)
         try:
-            with self._signals:
-                for hook in self.hooks:
-                    hook.on_train_start(self)
-                while not self.should_stop():
-                    self.step()
-                    self.after_step()
-                    bar.advance(1)
-                    if self._has_new_figures:
-                        self._has_new_figures = False
-                        bar.show(self._bar_figures())
-                self.end()
+            for hook in self.hooks:
+                hook.on_train_start(self)
+            if self.timestep == 0:
+                # A disk that cannot take a checkpoint shows now, not hours later.
+                self._save(CheckpointStore.save_last, must=True)
+            while not self.should_stop():
+                self.step()
+                self.after_step()
+                bar.advance(1)
+                if self._has_new_figures:
+                    self._has_new_figures = False
+                    bar.show(self._bar_figures())
+            self.end()
         except BaseException:
             self.state = "failed"
             raise
@@ -91,13 +101,13 @@ class SequentialTrainer(Trainer):
         agent.set_mode(training=True)
         self._make_evaluation_environment()
         self._register_components()
-        folder = self._folder
+        folder = None if self._goes_back else self._folder
         if folder is None:
             resumed = self._find_resumed()
             if resumed is not None:
-                folder = RunFolder.existing(resumed.parent.parent)
-                self._claim(folder)
-                self.coordinator.restore(resumed)
+                folder, checkpoint = resumed
+                self.coordinator.restore(checkpoint)
+                self._continues = self._evaluated = False
                 logger.info("Resuming '{}' at vector step {}.", folder.path, self.timestep)
             else:
                 folder = self._new_folder()
@@ -105,9 +115,6 @@ class SequentialTrainer(Trainer):
                     self.coordinator.seed(self.cfg.seed)
         self._place_environment()
         self._open_run(folder)
-        if self.timestep == 0:
-            # A disk that cannot take a checkpoint shows now, not hours later.
-            self._save(CheckpointStore.save_last, must=True)
         self._renderer = Renderer(self.cfg.headless)
         self._monitor = SystemMonitor(agent.device) if self.cfg.system_monitor else None
         self._timer = PhaseTimer()
@@ -116,11 +123,11 @@ class SequentialTrainer(Trainer):
 
     def _new_folder(self) -> RunFolder:
         name = self.cfg.run_name or RunFolder.default_name(self.agent.algorithm(), self.env.name)
-        return RunFolder(self.cfg.run_directory, name)
+        return RunFolder(self.cfg.run_directory, name, self.coordinator.operations)
 
     def _place_environment(self) -> None:
         """Leave the environment where it stands, or reset it if that place is lost."""
-        if self._states is not None and (self.timestep == 0 or self._continues or self.env.restored_exactly):
+        if self._states is not None and (self._continues or self.env.restored_exactly):
             return
         if self.timestep > 0:
             if self._evaluated:
@@ -138,9 +145,9 @@ class SequentialTrainer(Trainer):
         self.agent.on_reset(torch.ones((self.env.num_envs, 1), dtype=torch.bool, device=self.agent.device))
 
     _continues = False
+    _goes_back = False
     _has_new_figures = False
     _evaluated = False
-    _logged_timestep = -1
 
     def step(self) -> None:
         """Make one vector step and let the agent learn from it; the run can be saved and resumed after it."""
@@ -182,20 +189,20 @@ class SequentialTrainer(Trainer):
     def should_stop(self) -> bool:
         """Return whether training is over."""
         if self._signals.ending is not None:
-            self._stop_reason = "interrupted by the user"
+            self._stop_reason = "interrupted by " + self._signals.ending_name
         elif self.cfg.stop_seconds is not None and time.monotonic() - self._started >= self.cfg.stop_seconds:
             self._stop_reason = "stop_seconds reached"
         return self._stop_reason is not None or self.timestep >= self.cfg.timesteps
 
     def end(self) -> None:
         """Write the last row, checkpoint and learning curve."""
-        if self._logged_timestep != self.timestep:
-            self.log()
-        if self._signals.ending is not None:
-            self.state = "interrupted"
+        if self._stop_reason is None:
+            self.state = "finished"
         else:
-            self.state = "finished" if self._stop_reason is None else "stopped"
+            self.state = "stopped" if self._signals.ending is None else "interrupted"
         self._continues = True
+        if self._logged_timestep != self.timestep:
+            self._log_incomplete_window()
         self._save(CheckpointStore.save_last, must=True)
         if self._monitor is not None:
             self._monitor.close()
@@ -206,6 +213,14 @@ class SequentialTrainer(Trainer):
             hook.on_train_end(self)
 
     # ------------------------------------------------------------------ figures
+
+    def _log_incomplete_window(self) -> None:
+        """Write a row for people, of which the run's state knows nothing: going on completes the window instead."""
+        kept = [part for part in self.coordinator.parts() if part.name.startswith(_FIGURES)]
+        before = [part.stateful.state_dict() for part in kept]
+        self.log()
+        for part, state in zip(kept, before):
+            part.stateful.load_state_dict(state)
 
     def _log_is_due(self) -> bool:
         if self.cfg.log_interval is not None:
@@ -222,7 +237,7 @@ class SequentialTrainer(Trainer):
         if self._monitor is not None:
             row.update(self._monitor.sample())
         self.write_row(row)
-        if best_window is not None and not self.cfg.evaluation_interval:
+        if best_window is not None and not self.cfg.evaluation_interval and self.state == "training":
             self._judge(best_window)
 
     def write_row(self, row: Dict[str, float]) -> None:
