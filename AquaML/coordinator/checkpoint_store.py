@@ -15,6 +15,8 @@ from AquaML.errors import CheckpointError, CheckpointNotFoundError
 
 SUFFIX = ".aqua"
 LAST, BEST = "last" + SUFFIX, "best" + SUFFIX
+NOT_FINITE = "not_finite" + SUFFIX
+"""Weights with NaN or infinity, for a look; never taken for a checkpoint to go on from."""
 SEQUENCE = "sequence"
 """Entry of the metadata that counts the checkpoints of a run in the order of writing."""
 _PERIODIC = re.compile(r"step_(\d+)" + re.escape(SUFFIX) + r"$")
@@ -51,12 +53,18 @@ class CheckpointStore:
             CheckpointWriteError: The file system did not take it; every older checkpoint is as it was.
         """
         path = self._save("step_{}{}".format(timestep, SUFFIX), checkpoint)
-        for old in self.periodic()[: -self.keep]:
-            try:
-                self._operations.remove(old)
-            except OSError as error:
-                logger.warning("Cannot remove the old checkpoint '{}': {}.", old, error)
+        surplus = self.periodic()[: -self.keep]
+        # Only one that can be read takes the place of an older one.
+        if surplus and is_intact(path):
+            for old in surplus:
+                self._remove(old)
         return path
+
+    def _remove(self, old: Path) -> None:
+        try:
+            self._operations.remove(old)
+        except OSError as error:
+            logger.warning("Cannot remove the old checkpoint '{}': {}.", old, error)
 
     def save_last(self, checkpoint: Checkpoint) -> Path:
         """Write the last checkpoint of a run; raises as :meth:`save_periodic`."""
@@ -66,15 +74,19 @@ class CheckpointStore:
         """Write the best checkpoint; raises as :meth:`save_periodic`."""
         return self._save(BEST, checkpoint)
 
+    def save_not_finite(self, checkpoint: Checkpoint) -> Path:
+        """Write weights that nobody should go on from beside the checkpoints; raises as :meth:`save_periodic`."""
+        return self._save(NOT_FINITE, checkpoint)
+
     def _save(self, name: str, checkpoint: Checkpoint) -> Path:
         if self._sequence is None:
             self._sequence = max((number for number, _ in self._ordered(self._files())), default=0)
-        metadata = dict(checkpoint.metadata, **{SEQUENCE: self._sequence + 1})
-        path = write_checkpoint(
+        # A number is used once, even if its save fails: the file may be in place by then.
+        self._sequence += 1
+        metadata = dict(checkpoint.metadata, **{SEQUENCE: self._sequence})
+        return write_checkpoint(
             self.folder / name, dataclasses.replace(checkpoint, metadata=metadata), self._operations
         )
-        self._sequence += 1
-        return path
 
     # ------------------------------------------------------------------ finding
 
@@ -93,23 +105,38 @@ class CheckpointStore:
         Raises:
             CheckpointNotFoundError: There is none.
         """
-        found = self._ordered(self._files())
-        for _, path in reversed(found):
+        self.require_any()
+        for _, path in reversed(self._ordered(self._files())):
             if is_intact(path):
                 return path
-        raise CheckpointNotFoundError(
-            "There is no {}checkpoint in '{}' to resume from.".format("intact " if found else "", self.folder)
-        )
+        raise CheckpointNotFoundError("There is no intact checkpoint in '{}' to resume from.".format(self.folder))
+
+    def require_any(self) -> None:
+        """Check that there is a checkpoint, intact or not.
+
+        Raises:
+            CheckpointNotFoundError: There is none.
+        """
+        if not self._files():
+            raise CheckpointNotFoundError("There is no checkpoint in '{}' to resume from.".format(self.folder))
 
     def _files(self) -> List[Path]:
         names = sorted(os.listdir(str(self.folder))) if self.folder.is_dir() else []
         chosen = [self.folder / name for name in names if name in (LAST, BEST) or _PERIODIC.match(name)]
-        # A link could lead out of the run's folder.
-        return [path for path in chosen if stat.S_ISREG(os.lstat(str(path)).st_mode)]
+        return [path for path in chosen if _is_plain_file(path)]
 
     def _ordered(self, paths: List[Path]) -> List[Tuple[int, Path]]:
         """Return the files by their place in the order of writing; unreadable ones come first."""
         return sorted(((_sequence_of(path), path) for path in paths), key=lambda item: (item[0], str(item[1])))
+
+
+def _is_plain_file(path: Path) -> bool:
+    try:
+        # A link could lead out of the run's folder.
+        return stat.S_ISREG(os.lstat(str(path)).st_mode)
+    except FileNotFoundError:
+        # A run that is writing here removed it since.
+        return False
 
 
 def is_intact(path: Path) -> bool:

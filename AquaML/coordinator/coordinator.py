@@ -8,6 +8,7 @@ import torch
 from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint
 from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.device import AUTO, resolve_device
+from AquaML.coordinator.file_operations import FileOperations
 from AquaML.coordinator.random_state import RandomState, seed_everything
 from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, RunFolder
 from AquaML.errors import AquaMLError, CheckpointMismatchError, DeviceError, StateError
@@ -19,14 +20,16 @@ class Coordinator:
 
     Args:
         device: ``"auto"`` follows the agent; a name fixes the device of the run.
+        operations: How the run's files are touched; None: as usual.
 
     Raises:
         DeviceError: The device is unknown or missing.
     """
 
-    def __init__(self, device: str = AUTO) -> None:
+    def __init__(self, device: str = AUTO, operations: Optional[FileOperations] = None) -> None:
         self.device_name = device
         self.device: torch.device = resolve_device(device)
+        self.operations = operations or FileOperations()
         self.components: Dict[str, Any] = {}
         self.folder: Optional[RunFolder] = None
         self.store: Optional[CheckpointStore] = None
@@ -60,7 +63,7 @@ class Coordinator:
         """
         path = folder.claim()
         self.folder = folder
-        self.store = CheckpointStore(path / CHECKPOINT_FOLDER, keep_checkpoints)
+        self.store = CheckpointStore(path / CHECKPOINT_FOLDER, keep_checkpoints, self.operations)
         self.store.open()
         return path
 

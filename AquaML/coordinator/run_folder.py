@@ -12,6 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
+from AquaML.coordinator.file_operations import (
+    FileOperations,
+    make_folders,
+    replace_file,
+    replace_text,
+    sweep_leftovers,
+)
 from AquaML.coordinator.run_lock import RunLock
 from AquaML.errors import TrainerError
 
@@ -38,9 +45,11 @@ class RunFolder:
     Args:
         root: Where runs are collected.
         name: Name of the run, made safe.
+        operations: How files are touched; None: as usual.
     """
 
-    def __init__(self, root: Union[str, Path], name: str) -> None:
+    def __init__(self, root: Union[str, Path], name: str, operations: Optional[FileOperations] = None) -> None:
+        self._operations = operations or FileOperations()
         self._root = Path(root)
         self._name = safe_name(name)
         self.path: Optional[Path] = None
@@ -52,7 +61,7 @@ class RunFolder:
         return "{:%Y-%m-%d_%H-%M-%S}_{}_{}".format(datetime.datetime.now(), agent, environment)
 
     @classmethod
-    def existing(cls, path: Union[str, Path]) -> "RunFolder":
+    def existing(cls, path: Union[str, Path], operations: Optional[FileOperations] = None) -> "RunFolder":
         """Take up the folder of an earlier run.
 
         Raises:
@@ -61,7 +70,7 @@ class RunFolder:
         place = Path(path)
         if not place.is_dir():
             raise TrainerError("There is no run folder '{}' to resume.".format(place))
-        folder = cls(place.parent, place.name)
+        folder = cls(place.parent, place.name, operations)
         folder.path = place
         return folder
 
@@ -76,12 +85,12 @@ class RunFolder:
         for attempt in range(1, 10000):
             candidate = self._root / (self._name if attempt == 1 else "{}_{}".format(self._name, attempt))
             try:
-                candidate.mkdir(parents=True)
+                make_folders(candidate, self._operations, exist_ok=False)
             except FileExistsError:
                 if not self._root.is_dir():
                     raise TrainerError("'{}' is no folder; choose another run_directory.".format(self._root)) from None
                 continue
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise TrainerError(
                     "Cannot make the run folder '{}': {}; choose another run_directory.".format(candidate, error)
                 ) from error
@@ -101,6 +110,7 @@ class RunFolder:
             lock = RunLock(path)
             lock.acquire()
             self._lock = lock
+            sweep_leftovers(path, self._operations)
         return path
 
     def release(self) -> None:
@@ -110,19 +120,30 @@ class RunFolder:
             self._lock = None
 
     def describe(self, configuration: Dict[str, Any]) -> None:
-        """Write the configuration, versions, and the git commit with uncommitted changes."""
+        """Write the configuration, versions, and the git commit with uncommitted changes.
+
+        Raises:
+            TrainerError: The folder does not take them.
+        """
         path = self.create()
         state = git_state(Path.cwd())
-        write_json(path / CONFIGURATION_FILE, configuration)
-        write_json(path / VERSIONS_FILE, dict(versions(), git_commit=state.commit, git_untracked=state.untracked))
-        if state.difference:
-            (path / DIFFERENCE_FILE).write_bytes(state.difference)
+        found = dict(versions(), git_commit=state.commit, git_untracked=state.untracked)
+        try:
+            if state.difference:
+                replace_file(path / DIFFERENCE_FILE, lambda write: write(state.difference), self._operations)
+            replace_text(path / VERSIONS_FILE, json_text(found), self._operations)
+            replace_text(path / CONFIGURATION_FILE, json_text(configuration), self._operations)
+        except OSError as error:
+            raise TrainerError(
+                "Cannot write in the run folder '{}': {}; make room or choose another run_directory.".format(
+                    path, error
+                )
+            ) from error
 
 
-def write_json(path: Path, values: Dict[str, Any]) -> None:
-    """Write plain values as indented JSON; infinite numbers, which JSON does not know, become strings."""
-    text = json.dumps(_strict(values), indent=2, default=str, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+def json_text(values: Dict[str, Any]) -> str:
+    """Return plain values as indented JSON; infinite numbers, which JSON does not know, become strings."""
+    return json.dumps(_strict(values), indent=2, default=str, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _strict(value: Any) -> Any:

@@ -5,17 +5,20 @@ import errno
 import json
 import os
 import socket
+import weakref
 from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
 from loguru import logger
 
-from AquaML.errors import RunFolderInUseError
+from AquaML.errors import RunFolderInUseError, TrainerError
 
 LOCK_FILE = "run.lock"
 _LOCKED_BYTE = 2**20
 """Windows locks bytes, and nobody can read those; this one lies behind the text."""
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_HELD_BY_ANOTHER = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, getattr(errno, "EDEADLOCK", errno.EACCES))
+"""What a lock that is taken is answered with, the last two on Windows."""
 
 
 class RunLock:
@@ -36,32 +39,57 @@ class RunLock:
 
         Raises:
             RunFolderInUseError: Another run, in this process or another, holds it.
+            TrainerError: The folder takes no file.
         """
         try:
             file = os.fdopen(os.open(str(self.path), os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            try:
+                self._take(file)
+            except BaseException:
+                file.close()
+                raise
         except OSError as error:
-            raise RunFolderInUseError("Cannot write '{}': {}.".format(self.path, error)) from error
+            raise TrainerError(
+                "Cannot lock the run folder: '{}': {}; choose another run_directory.".format(self.path, error)
+            ) from error
+        self._file = file
+        _held.add(self)
+        _describe(file)
+
+    def _take(self, file: BinaryIO) -> None:
         try:
             _lock(file)
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                owner = _owner(file)
-                file.close()
+            if error.errno in _HELD_BY_ANOTHER:
                 raise RunFolderInUseError(
                     "The run folder '{}' is in use by {}. Wait for it or stop it, or start another run by another "
-                    "run_name.".format(self.path.parent, owner)
+                    "run_name.".format(self.path.parent, _owner(file))
                 ) from error
+            if error.errno not in _UNSUPPORTED:
+                raise
             logger.warning(
                 "'{}': this file system has no locks ({}); do not let two runs share the folder.", self.path, error
             )
-        self._file = file
-        _describe(file)
 
     def release(self) -> None:
         """Give the lock back; without one nothing happens."""
         if self._file is not None:
             self._file.close()
             self._file = None
+            _held.discard(self)
+
+
+_held: "weakref.WeakSet[RunLock]" = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    """Close the locks in a forked child, which would else hold them on after its parent was killed."""
+    for lock in list(_held):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def _lock(file: BinaryIO) -> None:

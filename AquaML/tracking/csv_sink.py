@@ -1,10 +1,14 @@
 """Figures as a CSV file, which every run writes."""
 
 import csv
-import os
+import io
+from itertools import islice
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from loguru import logger
+
+from AquaML.coordinator.file_operations import FileOperations, replace_text
 from AquaML.tracking.sink import Sink
 
 FILE_NAME = "progress.csv"
@@ -19,11 +23,12 @@ class CsvSink(Sink):
         super().__init__()
         self.path: Optional[Path] = None
         self._columns: List[str] = []
+        self._operations = FileOperations()
 
     def open(self, folder: Path, configuration: Dict[str, Any]) -> None:
         """Take up the file, cut to the rows that are valid, or begin a new one."""
         self.path = folder / FILE_NAME
-        rows = read_rows(self.path)[: self.rows] if self.rows else []
+        rows = read_rows(self.path, self.rows) if self.rows else []
         self.rows = len(rows)
         self._columns = list(rows[0]) if rows else []
         self._rewrite(rows)
@@ -42,18 +47,32 @@ class CsvSink(Sink):
 
     def _rewrite(self, rows: List[Dict[str, str]]) -> None:
         assert self.path is not None
-        temporary = self.path.with_name("." + self.path.name + ".tmp")
-        with open(str(temporary), "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
-            if self._columns:
-                writer.writeheader()
-            writer.writerows(rows)
-        os.replace(str(temporary), str(self.path))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        if self._columns:
+            writer.writeheader()
+        writer.writerows(rows)
+        replace_text(self.path, text.getvalue(), self._operations)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the number of rows, which then are on the disk: a checkpoint counts on them after a power loss."""
+        if self.path is not None:
+            try:
+                with open(str(self.path), "ab", buffering=0) as file:
+                    self._operations.sync(file)
+            except OSError as error:
+                logger.warning("'{}' may lose rows if the power fails: {}.", self.path, error)
+        return super().state_dict()
 
 
-def read_rows(path: Path) -> List[Dict[str, str]]:
-    """Return the rows of a file that :class:`CsvSink` wrote; an absent file has none."""
+def read_rows(path: Path, most: Optional[int] = None) -> List[Dict[str, str]]:
+    """Return the rows of a file that :class:`CsvSink` wrote; an absent file has none.
+
+    Args:
+        path: The file.
+        most: How many rows to read; what comes behind them may be torn. None: all.
+    """
     if not path.is_file():
         return []
     with open(str(path), newline="", encoding="utf-8") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+        return [dict(row) for row in islice(csv.DictReader(file), most)]

@@ -181,5 +181,5 @@ def test_a_run_that_goes_on_from_an_earlier_checkpoint_keeps_its_own() -> None:
 def test_coordinator_opens_a_folder_once() -> None:
     coordinator = Coordinator("cpu")
     path = coordinator.open_folder(RunFolder("runs", "a"), 2)
-    assert os.listdir(str(path)) == [] and coordinator.store is not None
+    assert os.listdir(str(path)) == ["run.lock"] and coordinator.store is not None
     assert coordinator.store.folder == path / "checkpoints" and coordinator.store.keep == 2
