@@ -10,7 +10,6 @@ from benchmarks.store import Store
 from benchmarks.suites import SUITES, Scale, Suite
 
 DOCUMENT = REPOSITORY / "Doc" / "benchmarks.md"
-_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
 
 
 def copy_ratios(results: Path, scale: Scale, document: Path = DOCUMENT) -> None:
@@ -24,15 +23,25 @@ def copy_ratios(results: Path, scale: Scale, document: Path = DOCUMENT) -> None:
     Raises:
         ValueError: A mark is missing.
     """
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError("{} holds no '{}' … '{}' to write between.".format(document.name, _BEGIN, _END))
     lines: List[str] = []
     for name, make in SUITES.items():
         lines += _ratios(make(scale), Store(results, name))
-    document.write_text(before + "\n".join([_BEGIN, *lines, _END]) + after, encoding="utf-8")
+    fill(document, "results", lines)
+
+
+def fill(document: Path, name: str, lines: List[str]) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->`` in a document.
+
+    Raises:
+        ValueError: A mark is missing.
+    """
+    first, last = "<!-- {} -->".format(name), "<!-- end of {} -->".format(name)
+    text = document.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not begin or not end:
+        raise ValueError("{} holds no '{}' … '{}' to write between.".format(document.name, first, last))
+    document.write_text(before + "\n".join([first, *lines, last]) + after, encoding="utf-8")
 
 
 def _ratios(suite: Suite, store: Store) -> List[str]:
