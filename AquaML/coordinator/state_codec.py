@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,6 +12,12 @@ from AquaML.errors import StateError
 TAG = "$"
 _ARRAYS = ("tensor", "array")
 _LONGEST_INTEGER = 4096
+"""Hexadecimal digits; longer numbers take Python too long to print."""
+_MOST_DIMENSIONS = 32
+"""Axes that every supported numpy takes."""
+_LARGEST_ARRAY = 2**62
+DEEPEST_NESTING = 128
+"""Levels of lists, tuples and dicts in a state and in the metadata as they are written."""
 
 _TORCH_TYPES: Dict[str, torch.dtype] = {
     "bool": torch.bool,
@@ -54,34 +60,37 @@ Reader = Callable[[int], Blob]
 """Returns the blob of an index with writable bytes, once."""
 
 
-def encode(value: Any, place: str, blobs: List[Blob]) -> Any:
+def encode(value: Any, place: str, blobs: List[Blob], depth: int = 0) -> Any:
     """Turn a state into JSON values, appending tensors and arrays to ``blobs``.
 
     Raises:
         StateError: A value is of a kind that a checkpoint cannot hold; names its place.
     """
+    if depth > DEEPEST_NESTING:
+        raise StateError("{}... is nested deeper than {} levels, or within itself.".format(place[:80], DEEPEST_NESTING))
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
-        # Hexadecimal beyond 64 bits: other JSON readers round such numbers, and Python limits their decimal digits.
-        return value if -(2**63) <= value < 2**63 else {TAG: "int", "value": hex(value)}
+        return int(value) if -(2**63) <= value < 2**63 else {TAG: "int", "value": _hexadecimal(value, place)}
     if isinstance(value, float):
-        return value if math.isfinite(value) else {TAG: "float", "value": repr(float(value))}
+        return float(value) if math.isfinite(value) else {TAG: "float", "value": repr(float(value))}
     if isinstance(value, torch.Tensor):
         return _encode_tensor(value, place, blobs)
     if isinstance(value, np.ndarray):
         return _encode_array(value, "array", value.dtype.name, place, blobs)
     if isinstance(value, np.generic) and value.dtype.name in _NUMPY_TYPES:
         return encode(value.item(), place, blobs)
+    inner = depth + 1
     if isinstance(value, list):
-        return [encode(item, "{}[{}]".format(place, index), blobs) for index, item in enumerate(value)]
+        return [encode(item, "{}[{}]".format(place, index), blobs, inner) for index, item in enumerate(value)]
     if isinstance(value, tuple):
-        return {TAG: "tuple", "items": encode(list(value), place, blobs)}
+        return {TAG: "tuple", "items": encode(list(value), place, blobs, inner)}
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value) and TAG not in value:
-            return {key: encode(item, "{}.{}".format(place, key), blobs) for key, item in value.items()}
+            return {key: encode(item, "{}.{}".format(place, key), blobs, inner) for key, item in value.items()}
         pairs = [
-            [encode(key, place, blobs), encode(item, "{}.{}".format(place, key), blobs)] for key, item in value.items()
+            [encode(key, place, blobs, inner), encode(item, "{}.{}".format(place, key), blobs, inner)]
+            for key, item in value.items()
         ]
         return {TAG: "dict", "items": pairs}
     raise StateError(
@@ -90,55 +99,90 @@ def encode(value: Any, place: str, blobs: List[Blob]) -> Any:
     )
 
 
+def _hexadecimal(value: int, place: str) -> str:
+    # Beyond 64 bits: other JSON readers round such numbers, and Python limits their decimal digits.
+    text = hex(value)
+    if len(text) > _LONGEST_INTEGER:
+        raise StateError("{} is an integer of more than {} hexadecimal digits.".format(place, _LONGEST_INTEGER))
+    return text
+
+
 def _encode_tensor(tensor: torch.Tensor, place: str, blobs: List[Blob]) -> Dict[str, Any]:
     if tensor.dtype not in _TORCH_NAMES:
         raise StateError("{} is a tensor of type {}, which a checkpoint cannot hold.".format(place, tensor.dtype))
     if tensor.layout != torch.strided:
         raise StateError("{} is a tensor of layout {}, save it as a dense one.".format(place, tensor.layout))
-    plain = tensor.detach().cpu().contiguous()
-    if plain.dtype == torch.bfloat16:
-        plain = plain.view(torch.int16)
-    return _encode_array(plain.numpy(), "tensor", _TORCH_NAMES[tensor.dtype], place, blobs)
+    try:
+        plain = tensor.detach().cpu().contiguous()
+        array = (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy()
+    except (RuntimeError, TypeError, ValueError) as error:  # A tensor without data, or of a special kind.
+        raise StateError("{} is a tensor without plain data: {}".format(place, error)) from error
+    return _encode_array(array, "tensor", _TORCH_NAMES[tensor.dtype], place, blobs)
 
 
 def _encode_array(array: np.ndarray, kind: str, dtype: str, place: str, blobs: List[Blob]) -> Dict[str, Any]:
     if array.dtype.name not in _NUMPY_TYPES:
         raise StateError("{} is an array of type {}, which a checkpoint cannot hold.".format(place, array.dtype))
+    if array.ndim > _MOST_DIMENSIONS:
+        raise StateError("{} has {} axes, at most {} can be saved.".format(place, array.ndim, _MOST_DIMENSIONS))
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     blobs.append(Blob(place, dtype, array.shape, np.ascontiguousarray(little).reshape(-1).view(np.uint8)))
     return {TAG: kind, "index": len(blobs) - 1}
 
 
 def decode(value: Any, read: Reader) -> Any:
-    """Turn JSON values back into a state.
+    """Turn JSON values back into a state; ``value`` itself is used up, to save memory.
+
+    Only what :func:`encode` writes is taken, so that a state has one form in a file.
 
     Raises:
         ValueError: A value is none that :func:`encode` writes; other builtin errors where its structure is wrong.
     """
     if isinstance(value, list):
-        return [decode(item, read) for item in value]
+        for index, item in enumerate(value):
+            value[index] = decode(item, read)
+        return value
     if not isinstance(value, dict):
         return value
-    tag = value.get(TAG)
-    if tag is None:
-        return {key: decode(item, read) for key, item in value.items()}
-    if tag == "int":
-        return _decode_integer(value["value"])
-    if tag == "float":
-        return float(value["value"])
-    if tag == "tuple":
-        return tuple(decode(item, read) for item in value["items"])
-    if tag == "dict":
-        return {decode(key, read): decode(item, read) for key, item in value["items"]}
+    if TAG not in value:
+        for key, item in value.items():
+            value[key] = decode(item, read)
+        return value
+    tag = value[TAG]
+    field = "index" if tag in _ARRAYS else "items" if tag in ("tuple", "dict") else "value"
+    if len(value) != 2:
+        raise ValueError("a value tagged {!r} has {} fields".format(tag, len(value)))
+    content = value[field]
     if tag in _ARRAYS:
-        return _decode_array(tag, read(value["index"]))
-    raise ValueError("unknown tag {!r}".format(tag))
+        return _decode_array(tag, read(content))
+    if tag == "tuple":
+        return tuple(decode(_require(content, list), read))
+    if tag == "dict":
+        return _decode_pairs(_require(content, list), read)
+    return _decode_number(tag, _require(content, str))
 
 
-def _decode_integer(text: str) -> int:
-    if not isinstance(text, str) or len(text) > _LONGEST_INTEGER:
-        raise ValueError("an integer of more than {} digits".format(_LONGEST_INTEGER))
-    return int(text, 16)
+def _require(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError("{} where a {} belongs".format(type(value).__name__, kind.__name__))
+    return value
+
+
+def _decode_pairs(pairs: List[Any], read: Reader) -> Dict[Any, Any]:
+    result = {decode(key, read): decode(item, read) for key, item in pairs}
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _decode_number(tag: str, text: str) -> Union[int, float]:
+    if tag == "float" and text in ("nan", "inf", "-inf"):
+        return float(text)
+    if tag == "int" and len(text) <= _LONGEST_INTEGER:
+        number = int(text, 16)
+        if hex(number) == text:
+            return number
+    raise ValueError("unknown tag {!r} or no such number".format(tag))
 
 
 def stored_size(dtype: str, shape: Tuple[int, ...]) -> int:
@@ -149,11 +193,13 @@ def stored_size(dtype: str, shape: Tuple[int, ...]) -> int:
     """
     if dtype not in _TORCH_TYPES and dtype not in _NUMPY_TYPES:
         raise ValueError("unknown type {!r}".format(dtype))
-    if not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError("shape {}".format(shape))
-    size = _stored_type(dtype).itemsize
+    if len(shape) > _MOST_DIMENSIONS or not all(type(length) is int and 0 <= length < 2**63 for length in shape):
+        raise ValueError("a shape that is none")
+    size = extent = _stored_type(dtype).itemsize
     for length in shape:
-        size *= length
+        size, extent = size * length, extent * max(length, 1)
+    if extent > _LARGEST_ARRAY:
+        raise ValueError("a shape of {} bytes".format(extent))
     return size
 
 
