@@ -271,10 +271,10 @@ class GymnasiumWrapper(BackendWrapper):
     def set_state(self, state: Dict[str, Any]) -> bool:
         """Restore the running episodes; return whether the environments stand exactly where they stood.
 
-        What one backend saved, another cannot read.
+        What one backend saved, another cannot read, but for the two that replay: "sync" and "sharded".
         """
         saved = state.get("vectorization", "sync")
-        if saved != self._chosen:
+        if saved != self._chosen and not {saved, self._chosen} <= _REPLAYING:
             logger.warning(
                 "The environments were saved by vectorization='{}', these are '{}': their episodes begin anew. Give "
                 "GymnasiumWrapper(..., vectorization='{}') to go on exactly.",
@@ -298,6 +298,7 @@ class GymnasiumWrapper(BackendWrapper):
         return {"backend": self._chosen, "passed_over": dict(self._passed_over)}
 
 
+_REPLAYING = {"sync", "sharded"}
 _VECTOR_ATTRIBUTES = ("num_envs", "single_observation_space", "single_action_space")
 _RENDER_MODES = ("human", "rgb_array", "rgb_array_list", "ansi", "ansi_list", "depth_array", "depth_array_list")
 

@@ -83,18 +83,48 @@ def test_equal_to_stepping_in_turn_and_resumed_exactly() -> None:
             assert_same(ours.step(actions), result, step)
             ended += int((result[2] | result[3]).sum())
         assert ended > 10
-    resumed = sharded(Nested)
-    assert resumed.set_state(ours.get_state() or {})
+    state = ours.get_state() or {}
+    # The state is that of stepping in turn, so the number of workers is no part of it.
+    assert differences(dict(state, vectorization="sync"), theirs.get_state()) == []
+    resumed = [sharded(Nested), sharded(Nested, workers=3), GymnasiumWrapper(Nested, num_envs=5), sharded(Nested)]
+    for wrapper, saved in zip(resumed, [state, state, state, theirs.get_state() or {}]):
+        assert wrapper.set_state(saved)
     for step in range(20):
         actions = random_actions(generator, 5)
-        assert_same(resumed.step(actions), theirs.step(actions), step)
-    other = sharded(Nested, workers=1)
-    assert not other.set_state(ours.get_state() or {})
-    processes = pids(ours) + pids(resumed) + pids(other)
-    assert len(set(processes)) == 5
-    for wrapper in (ours, resumed, other):
+        expected = theirs.step(actions)
+        for wrapper in resumed:
+            assert_same(wrapper.step(actions), expected, step)
+    processes = [number for wrapper in (ours, resumed[0], resumed[1], resumed[3]) for number in pids(wrapper)]
+    assert len(set(processes)) == 9
+    for wrapper in [ours] + resumed:
         wrapper.close()
     assert none_left(processes)
+
+
+def differences(one: Any, other: Any, place: str = "state") -> List[str]:
+    if isinstance(one, dict):
+        if one.keys() != other.keys():
+            return [place]
+        return [line for key in one for line in differences(one[key], other[key], "{}.{}".format(place, key))]
+    if isinstance(one, list):
+        if len(one) != len(other):
+            return [place]
+        return [line for i, item in enumerate(one) for line in differences(item, other[i], "{}.{}".format(place, i))]
+    return [] if np.array_equal(one, other) and np.asarray(one).dtype == np.asarray(other).dtype else [place]
+
+
+@needs_proc
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_signals_to_all_processes_leave_the_workers_to_this_one(name: str) -> None:
+    wrapper = sharded(Nested)
+    first, _ = wrapper.reset(seed=0)
+    numbers = pids(wrapper)
+    for number in numbers:
+        os.kill(number, getattr(signal, name))
+    time.sleep(0.1)
+    wrapper.step(random_actions(torch.Generator().manual_seed(0), 5))
+    wrapper.close()
+    assert none_left(numbers)
 
 
 def test_workers_import_no_torch_and_share_the_work() -> None:

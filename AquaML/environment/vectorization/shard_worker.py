@@ -19,6 +19,7 @@ from AquaML.errors import AquaMLError
 DONE, FAILED = "done", "failed"
 """How an answer begins: followed by a value, or by the error's class, message and traceback."""
 
+_FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 _ALIGNMENT = 64
 _PROGRESS = "progress"
 
@@ -143,8 +144,10 @@ def run(connection: Any, lifeline: Any, memory: Any, plan: bytes) -> None:
         memory: Shared memory.
         plan: A pickled :class:`Share`.
     """
-    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Terminals and job schedulers send signals to all processes; the parent decides what becomes of the workers.
+    for name in _FOR_THE_PARENT:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     share: Optional[Share] = None
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import pickle
 import sys
 import time
@@ -17,6 +18,7 @@ from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.step_arrays import StepArrays
 from AquaML.environment.vectorization.backend import VectorBackend
 from AquaML.environment.vectorization.factory import EnvironmentFactory
+from AquaML.environment.vectorization.replay_state import cut_replay, join_replays
 from AquaML.environment.vectorization.shard_worker import DONE, Share, SharedBlock, run
 from AquaML.errors import EnvironmentContractError, EnvironmentFailedError
 
@@ -96,6 +98,8 @@ class ShardedVector(VectorBackend):
                     process.start()
                     theirs.close()
                     listening.close()
+            # They ignore the SIGTERM by which multiprocessing ends daemons when this process ends.
+            multiprocessing.util.Finalize(self, _kill, (list(self._workers),), exitpriority=10)
             self._waiting = list(self._workers)
             self._collect(None, "while it started")
         except BaseException:
@@ -141,15 +145,12 @@ class ShardedVector(VectorBackend):
         if not self._workers or not self._reset_once:
             return None
         states = self._ask("get_state", [None] * len(self._workers), None)
-        return None if any(state is None for state in states) else {"shares": states}
+        return None if any(state is None for state in states) else join_replays(states)
 
     def set_state(self, state: Dict[str, Any], out: StepArrays) -> bool:
-        """Replay the saved episodes, if as many workers saved them; return whether that was exact."""
-        if [len(share["episodes"]) for share in state["shares"]] != [
-            worker.share.last - worker.share.first for worker in self._workers
-        ]:
-            return False
-        exact = all(self._ask("set_state", state["shares"], None))
+        """Replay the saved episodes, however many workers saved them; return whether that was exact."""
+        shares = [cut_replay(state, worker.share.first, worker.share.last) for worker in self._workers]
+        exact = all(self._ask("set_state", shares, None))
         self._reset_once = True
         for name, values in out.observations.items():
             values[...] = self._shared.observations[name]
@@ -254,6 +255,12 @@ class ShardedVector(VectorBackend):
             if worker.process.pid is not None:
                 worker.process.join()
             worker.lifeline.close()
+
+
+def _kill(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        if worker.process.is_alive():
+            worker.process.kill()
 
 
 def _of(environment: int) -> str:

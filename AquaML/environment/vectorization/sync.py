@@ -175,17 +175,24 @@ class SyncVector(VectorBackend):
         )
         if not replayable:
             return None
-        stacked: Dict[str, np.ndarray] = {}
-        if self._actions:
-            stacked = {name: np.stack([row[name] for row in self._actions]) for name in self._actions[0]}
         return {
             "episodes": [
                 {"start": episode["start"], "length": self._steps - episode["step"]} for episode in self._episodes
             ],
-            "actions": stacked,
+            "actions": self._running_actions(),
             "observations": {name: np.array(values) for name, values in self._latest.items()},
             "generators": [_generator_state(environment) for environment in self.environments],
         }
+
+    def _running_actions(self) -> Dict[str, np.ndarray]:
+        """Return the actions of the running episodes, ``(steps,) + native``, with zeros before each one's begin."""
+        if not self._actions:
+            return {}
+        stacked = {name: np.stack([row[name] for row in self._actions]) for name in self._actions[0]}
+        for index, episode in enumerate(self._episodes):
+            for values in stacked.values():
+                values[: episode["step"] - self._oldest, index] = 0
+        return stacked
 
     def set_state(self, state: Dict[str, Any], out: StepArrays) -> bool:
         """Replay the saved episodes; return whether observations and generators came out bit for bit the same."""
