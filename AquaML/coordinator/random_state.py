@@ -34,6 +34,11 @@ def seed_everything(seed: int) -> int:
     return value
 
 
+def derived_seed(seed: int, position: int) -> int:
+    """Return another seed, from 0 to 2**31 - 1, that depends on a seed and on a position in the run."""
+    return int(np.random.SeedSequence([seed, position]).generate_state(1)[0]) % 2**31
+
+
 class RandomState(Stateful):
     """The states of Python's, numpy's and torch's global generators, on the CPU and on CUDA devices."""
 
@@ -50,7 +55,8 @@ class RandomState(Stateful):
                 "cached_gaussian": float(cached),
             },
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            # Where nothing has used CUDA yet, asking would take memory on every device for nothing.
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         }
 
     def validate_state(self, state: Dict[str, Any]) -> None:

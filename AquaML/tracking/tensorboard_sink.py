@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict
 
-from AquaML.errors import MissingDependencyError
+from AquaML.errors import MissingDependencyError, StateError
+from AquaML.stateful import require_keys
 from AquaML.tracking.sink import Sink
 
 FOLDER_NAME = "tensorboard"
@@ -20,6 +21,7 @@ class TensorBoardSink(Sink):
 
     def __init__(self) -> None:
         super().__init__()
+        self._step = -1
         self._writer: Any = None
 
     def open(self, folder: Path, configuration: Dict[str, Any]) -> None:
@@ -42,13 +44,30 @@ class TensorBoardSink(Sink):
         """Add every figure as a scalar over environment steps."""
         now = time.time()
         if self._resuming:
-            # TensorBoard then forgets what the interrupted run wrote at this step and later.
-            self._writer.add_event(self._event(wall_time=now, step=step, session_log=self._restart))
+            # TensorBoard then forgets what the interrupted run wrote after its checkpoint.
+            self._writer.add_event(self._event(wall_time=now, step=self._step + 1, session_log=self._restart))
             self._resuming = False
         values = [self._summary.Value(tag=name, simple_value=value) for name, value in row.items()]
         self._writer.add_event(self._event(wall_time=now, step=step, summary=self._summary(value=values)))
         self._writer.flush()
+        self._step = step
         self.rows += 1
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return the number of rows and the step of the last one."""
+        return {"rows": self.rows, "step": self._step}
+
+    def validate_state(self, state: Dict[str, Any]) -> None:
+        """Check the number of rows and the step."""
+        require_keys(state, ("rows", "step"), "sink '{}'".format(self.name))
+        super().validate_state({"rows": state["rows"]})
+        if not isinstance(state["step"], int):
+            raise StateError("sink '{}': step is {!r}".format(self.name, state["step"]))
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Restore the number of rows and the step; called before :meth:`open`."""
+        super().load_state_dict(state)
+        self._step = state["step"]
 
     def close(self) -> None:
         """Close the writer."""

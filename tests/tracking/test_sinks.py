@@ -142,12 +142,14 @@ def test_tensorboard_of_a_resumed_run_forgets_what_came_after_the_checkpoint() -
     pytest.importorskip("tensorboard")
     first = TensorBoardSink()
     first.open(FOLDER, {})
-    for step in (10, 20, 30, 40):
+    for step in (10, 20, 25, 40):
+        if step == 25:
+            state = first.state_dict()
         first.write(step, {"loss": float(step)})
     first.close()
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which count seconds
     second = TensorBoardSink()
-    second.load_state_dict({"rows": 2})
+    second.load_state_dict(state)
     second.open(FOLDER, {})
     second.write(30, {"loss": 3.0})
     second.close()

@@ -2,15 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Dict, Optional, Union
+from typing import Any, Dict, Optional, Union
 
 import torch
 from loguru import logger
 
 from AquaML.coordinator.checkpoint_store import CheckpointStore
+from AquaML.coordinator.random_state import derived_seed
 from AquaML.coordinator.run_folder import RunFolder
+from AquaML.environment.base import StepResult, TensorDict
 from AquaML.environment.rows import true_successors
-from AquaML.errors import ConfigError
+from AquaML.errors import ConfigError, NonFiniteError
+from AquaML.learning.finite_guard import ROLLBACK, of_step, require_finite
 from AquaML.learning.trainers.base import Trainer
 from AquaML.learning.trainers.evaluation import EpisodeSummary, Renderer, evaluate
 from AquaML.learning.trainers.phase_timer import PhaseTimer
@@ -115,6 +118,8 @@ class SequentialTrainer(Trainer):
                     self.coordinator.seed(self.cfg.seed)
         self._place_environment()
         self._open_run(folder)
+        self._checked_until = self.timestep + agent.finite_guard.CHECKED_STEPS
+        self._recovered_at = self.timestep
         self._renderer = Renderer(self.cfg.headless)
         self._monitor = SystemMonitor(agent.device) if self.cfg.system_monitor else None
         self._timer = PhaseTimer()
@@ -129,19 +134,27 @@ class SequentialTrainer(Trainer):
         """Leave the environment where it stands, or reset it if that place is lost."""
         if self._states is not None and (self._continues or self.env.restored_exactly):
             return
+        seed = self.cfg.seed
         if self.timestep > 0:
             if self._evaluated:
+                seed = None
                 logger.info("The evaluation ended the running episodes; training goes on with new ones.")
             else:
                 logger.warning(
                     "The running episodes could not be taken up; every environment starts a new one, so the resumed "
                     "run is an approximation of the uninterrupted one."
                 )
+                # Neither the episodes of the run's begin once more, nor others each time that it is resumed.
+                seed = None if seed is None else derived_seed(seed, self.timestep)
             self.agent.on_interruption()
             self.statistics.forget_running()
-        states, _ = self.env.reset(seed=self.cfg.seed if self.timestep == 0 else None)
-        self._states = {name: value.clone() for name, value in states.items()}
         self._evaluated = False
+        self._begin_episodes(seed)
+
+    def _begin_episodes(self, seed: Optional[int]) -> None:
+        states, _ = self.env.reset(seed=seed)
+        require_finite(of_step("observation", states))
+        self._states = {name: value.clone() for name, value in states.items()}
         self.agent.on_reset(torch.ones((self.env.num_envs, 1), dtype=torch.bool, device=self.agent.device))
 
     _continues = False
@@ -150,18 +163,34 @@ class SequentialTrainer(Trainer):
     _evaluated = False
 
     def step(self) -> None:
-        """Make one vector step and let the agent learn from it; the run can be saved and resumed after it."""
+        """Make one vector step and let the agent learn from it; the run can be saved and resumed after it.
+
+        Raises:
+            NonFiniteError: NaN or infinity appeared, and ``AgentCfg.non_finite`` or their number ends training.
+        """
+        try:
+            self._advance()
+        except NonFiniteError as error:
+            self._recover(error)
+        self.timestep += 1
+
+    def _advance(self) -> None:
         agent, timestep, timesteps = self.agent, self.timestep, self.cfg.timesteps
         states = self._states
         assert states is not None
+        agent.finite_guard.checks_everything = everything = timestep < self._checked_until
         timer = self._timer
         timer.enter("inference")
         actions = agent.name_actions(agent.act(states, timestep, timesteps))
+        if everything:
+            require_finite(of_step("action", actions))
         timer.enter("environment")
         self._renderer.show(self.env)
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        observations, rewards, terminated, truncated, infos = self._step_environment(actions)
         timer.enter("update")
         done = terminated | truncated
+        if everything:
+            _require_finite_step(observations, rewards, done, infos)
         successors = true_successors(observations, done, infos["final_obs"])
         agent.record_transition(states, actions, rewards, successors, terminated, truncated, infos, timestep, timesteps)
         self.statistics.update(rewards, done, infos["valid"], infos["log"])
@@ -169,7 +198,36 @@ class SequentialTrainer(Trainer):
         self._states = observations
         agent.post_interaction(timestep, timesteps)
         timer.enter(None)
-        self.timestep += 1
+
+    def _step_environment(self, actions: TensorDict) -> StepResult:
+        try:
+            return self.env.step(actions)
+        except NonFiniteError:
+            # An environment that was fed with NaN is not the one to blame.
+            require_finite(of_step("action", actions))
+            raise
+
+    def _recover(self, error: NonFiniteError) -> None:
+        """Go on after numbers that are not finite as ``AgentCfg.non_finite`` says, with new episodes.
+
+        Raises:
+            NonFiniteError: Going on is not wanted, or was in vain too often.
+        """
+        agent, guard = self.agent, self.agent.finite_guard
+        self._timer.enter(None)
+        error.timestep = self.timestep - error.steps_ago
+        if self.timestep - self._recovered_at > guard.CALM_STEPS:
+            guard.finished_update()
+        self._recovered_at = self.timestep
+        guard.allow(error)
+        if guard.policy == ROLLBACK:
+            agent.load(self._require_store().latest())
+        agent.on_interruption()
+        self.statistics.forget_running()
+        try:
+            self._begin_episodes(None)
+        except NonFiniteError as again:
+            self._recover(again)
 
     def after_step(self) -> None:
         """Call hooks, log, evaluate and save where it is time."""
@@ -234,6 +292,7 @@ class SequentialTrainer(Trainer):
         figures = self.statistics.settle(numbers)
         best_window = figures.pop("best_window", None)
         row = {"timestep": float(self.timestep), **figures, **metrics, **self._speed(figures)}
+        row.update(self.agent.finite_guard.take_figures())
         if self._monitor is not None:
             row.update(self._monitor.sample())
         self.write_row(row)
@@ -343,3 +402,12 @@ class SequentialTrainer(Trainer):
     def _make_evaluation_environment(self) -> None:
         if self.cfg.evaluation_interval and self.evaluation_env is None:
             self.evaluation_env = self.env.spawn(min(self.cfg.evaluation_episodes, _LARGEST_EVALUATION))
+
+
+def _require_finite_step(
+    observations: TensorDict, rewards: torch.Tensor, done: torch.Tensor, infos: Dict[str, Any]
+) -> None:
+    """Check what an environment returned; rows that hold nothing have no say."""
+    final = of_step("final observation", infos["final_obs"] or {}, done)
+    reward = of_step("reward", {"rewards": rewards}, infos["valid"])
+    require_finite(final + of_step("observation", observations) + reward)
