@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Type
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple, Type
 
 import torch
 
@@ -114,7 +114,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return compile_(function)
 
 
-def clip_gradient_norm(parameters: List[torch.nn.Parameter], maximum: Optional[float]) -> torch.Tensor:
+def clip_gradient_norm(
+    parameters: List[torch.nn.Parameter], maximum: Optional[float]
+) -> Tuple[torch.Tensor, torch.Tensor]:
     """Scale gradients in place so that their joint 2-norm is at most ``maximum``.
 
     Args:
@@ -122,19 +124,34 @@ def clip_gradient_norm(parameters: List[torch.nn.Parameter], maximum: Optional[f
         maximum: The largest norm, or None to measure only.
 
     Returns:
-        The norm before clipping, shape ``()``.
+        The norm before clipping, shape ``()``, and that of each gradient that there is, in order.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     alike = len({(gradient.device, gradient.dtype) for gradient in gradients}) == 1
-    # Before torch 2.1 the factor had to be a number on the host, for which one would wait.
-    takes_tensor = hasattr(getattr(torch.ops.aten, "_foreach_mul_", None), "Tensor")
-    if not alike or not takes_tensor:
-        return torch.nn.utils.clip_grad_norm_(parameters, float("inf") if maximum is None else maximum)
+    if not alike:
+        norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if maximum is None else maximum)
+        return norm, torch.stack([gradient.norm().to(norm) for gradient in gradients])
     # What clip_grad_norm_ does, without sorting the gradients by device and type.
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    norms = torch.stack(torch._foreach_norm(gradients))
+    norm = norms.norm()
     if maximum is not None:
-        torch._foreach_mul_(gradients, (maximum / (norm + 1e-6)).clamp_(max=1.0))
-    return norm
+        factor = (maximum / (norm + 1e-6)).clamp_(max=1.0)
+        # Before torch 2.1 the joint product took its factor from the host, for which one would wait.
+        if hasattr(getattr(torch.ops.aten, "_foreach_mul_", None), "Tensor"):
+            torch._foreach_mul_(gradients, factor)
+        else:
+            for gradient in gradients:
+                gradient.mul_(factor)
+    return norm, norms
+
+
+def skips_by_flag(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether an optimiser leaves everything as it is while its ``found_inf`` is 1, without a read of the host.
+
+    Fused ones do since torch 2.0; the loss scaler asks in the same way.
+    """
+    takes_scaler = "grad_scaler" in inspect.signature(type(optimizer).step).parameters
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False)) and not takes_scaler
 
 
 def require_numpy_bridge() -> None:

@@ -5,7 +5,7 @@ reader would expect, so that both ``except AquaMLError`` and ``except ValueError
 """
 
 import difflib
-from typing import Iterable
+from typing import Iterable, Optional, Sequence
 
 
 class AquaMLError(Exception):
@@ -49,7 +49,40 @@ class StorageError(AquaMLError, ValueError):
 
 
 class NonFiniteError(AquaMLError, ValueError):
-    """NaN or infinity appeared in observations, rewards, actions, values, losses or gradients."""
+    """NaN or infinity appeared in observations, rewards, actions, values, losses or gradients.
+
+    A custom agent may raise it too; the trainer then does what ``AgentCfg.non_finite`` says.
+
+    Args:
+        message: What is wrong and what to do.
+        site: Where: ``"observation"``, ``"final observation"``, ``"reward"``, ``"action"``, ``"log-probability"``,
+            ``"value"``, ``"value target"``, ``"loss"`` or ``"gradient"``.
+        key: Name of the observation, action, loss or parameter.
+        environments: Indices of the environments.
+        steps_ago: How many vector steps before it was noticed the number came up.
+
+    Attributes:
+        timestep: The vector step in which it came up, counted from 0; the trainer sets it.
+    """
+
+    timestep: Optional[int] = None
+
+    def __init__(
+        self, message: str, site: str = "", key: str = "", environments: Sequence[int] = (), steps_ago: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.site = site
+        self.key = key
+        self.environments = tuple(environments)
+        self.steps_ago = steps_ago
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.timestep is None else "{} (vector step {})".format(message, self.timestep)
+
+
+class EnvironmentNonFiniteError(NonFiniteError, EnvironmentContractError):
+    """An environment gave NaN or infinity."""
 
 
 class TrainerError(AquaMLError, RuntimeError):
@@ -106,6 +139,47 @@ class CheckpointArchitectureError(CheckpointMismatchError):
 
 class MissingDependencyError(AquaMLError, ImportError):
     """An optional package is needed and not installed."""
+
+
+_SUBJECTS = {"observation": "Observation", "final observation": "The last observation"}
+_MODEL_ADVICE = "lower the learning rate, clip observations, or look for a division, logarithm or root in the model."
+_CORRECT_ENVIRONMENT = (
+    "One such number spoils normalisers and networks for good, so correct the environment, or replace the value there."
+)
+_ADVICE = {
+    "observation": _CORRECT_ENVIRONMENT,
+    "final observation": _CORRECT_ENVIRONMENT,
+    "reward": _CORRECT_ENVIRONMENT,
+    "value": "The value function gave it: " + _MODEL_ADVICE,
+    "value target": "Rewards and values add up to it: scale rewards down (reward_scale), or look into reward_shaper.",
+}
+
+
+def non_finite_numbers(
+    site: str, key: str, environments: Sequence[int], value: float, steps_ago: int = 0
+) -> NonFiniteError:
+    """Return the error for a row of numbers, one of which is not finite.
+
+    Args:
+        site: As in :class:`NonFiniteError`.
+        key: Name of the observation, action or other tensor.
+        environments: The environments in whose rows there is one.
+        value: The first one.
+        steps_ago: How many vector steps before it was noticed it came up.
+    """
+    others = [str(index) for index in environments[1:]]
+    shown = ", ".join(others[:4]) + " and {} more".format(len(others) - 4) * (len(others) > 4)
+    message = "{} of environment {} holds {} ('{}'){}{}. {}".format(
+        _SUBJECTS.get(site, "The " + site),
+        environments[0],
+        value,
+        key,
+        ", whose square overflows float32" if value - value == 0.0 else "",
+        ", as in {}".format(shown) if others else "",
+        _ADVICE.get(site, "The policy gave it: " + _MODEL_ADVICE),
+    )
+    kind = EnvironmentNonFiniteError if _ADVICE.get(site) == _CORRECT_ENVIRONMENT else NonFiniteError
+    return kind(message, site, key, environments, steps_ago)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,10 +8,10 @@ import torch
 from AquaML.compat import require_numpy_bridge
 from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.base import EnvironmentWrapper, StepResult, TensorDict
-from AquaML.environment.spaces import SpaceLayout, first_row
+from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.step_buffers import StepBuffer, StepBuffers
 from AquaML.environment.vectorization.backend import VectorBackend
-from AquaML.errors import EnvironmentContractError
+from AquaML.errors import EnvironmentContractError, non_finite_numbers
 
 
 class BackendWrapper(EnvironmentWrapper):
@@ -70,7 +70,7 @@ class BackendWrapper(EnvironmentWrapper):
         out = self._buffers.next()
         self._backend.reset(seed, out)
         self._started = True
-        self._require_finite_leaves(out.observations, "Observation", None)
+        self._require_finite_leaves(out.observations, "observation", None)
         return out.publish("observation/"), {"final_obs": None, "valid": None, "log": {}}
 
     def step(self, actions: Any) -> StepResult:
@@ -121,18 +121,18 @@ class BackendWrapper(EnvironmentWrapper):
             self._backend.close()
 
     def _require_finite_results(self, out: StepBuffer, gives_final: bool) -> None:
-        self._require_finite("rewards", out.rewards, "The reward", None)
-        self._require_finite_leaves(out.observations, "Observation", None)
+        self._require_finite("rewards", out.rewards, "reward", None)
+        self._require_finite_leaves(out.observations, "observation", None)
         if gives_final:
             done = (out.terminated | out.truncated)[:, 0]
-            self._require_finite_leaves(out.final, "The last observation", done)
+            self._require_finite_leaves(out.final, "final observation", done)
 
-    def _require_finite_leaves(self, leaves: Mapping[str, np.ndarray], what: str, rows: Optional[np.ndarray]) -> None:
+    def _require_finite_leaves(self, leaves: Mapping[str, np.ndarray], site: str, rows: Optional[np.ndarray]) -> None:
         for name, values in leaves.items():
             if values.dtype.kind == "f":
-                self._require_finite(name, values, what, rows)
+                self._require_finite(name, values, site, rows)
 
-    def _require_finite(self, name: str, values: np.ndarray, what: str, rows: Optional[np.ndarray]) -> None:
+    def _require_finite(self, name: str, values: np.ndarray, site: str, rows: Optional[np.ndarray]) -> None:
         total = float(np.add.reduce(values if rows is None else values[rows], axis=None))
         # A sum of finite numbers is finite unless it overflows, so a suspicion is looked into.
         if total - total == 0.0:
@@ -142,13 +142,9 @@ class BackendWrapper(EnvironmentWrapper):
             wrong[~rows] = False
         if not wrong.any():
             return
-        index = first_row(wrong)
-        raise EnvironmentContractError(
-            "{} of environment {} holds {} ('{}'). One such number spoils normalisers and networks for good, so "
-            "correct the environment, or replace the value there.".format(
-                what, index, float(values[index][wrong[index]][0]), name
-            )
-        )
+        environments = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1)).tolist()
+        value = float(values[environments[0]][wrong[environments[0]]][0])
+        raise non_finite_numbers(site, name, environments, value)
 
     def _require_open(self) -> None:
         if self._closed:

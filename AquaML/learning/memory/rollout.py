@@ -128,6 +128,10 @@ class RolloutMemory(Stateful):
             self.completed += 1
         self.cursor = 0
 
+    def drop(self) -> None:
+        """Forget the rows of the newest rollout, complete or not; older ones stay."""
+        self.cursor = 0
+
     def state_dict(self) -> Dict[str, Any]:
         """Return the counters and all rows that can still be read."""
         used = self.cursor > 0 or (self.capacity > 1 and self.completed > 0)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 import AquaML
-from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
+from AquaML.coordinator.checkpoint_format import Checkpoint, write_checkpoint
+from AquaML.coordinator.checkpoint_match import Differences
 from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
 from AquaML.environment.action_transform import ActionTransform
@@ -21,16 +22,35 @@ from AquaML.errors import (
     EnvironmentContractError,
     StateError,
 )
+from AquaML.learning.finite_guard import FiniteGuard
 from AquaML.learning.model.base import Model, binding_of, rebind
 from AquaML.learning.reinforcement.agent_cfg import AgentCfg
+from AquaML.learning.reinforcement.agent_checkpoint import (
+    AGENT_KIND,
+    AGENT_PREFIX,
+    RUN_KIND,
+    SavedAgent,
+    input_differences,
+    read_agent,
+    saved_agent,
+)
 from AquaML.learning.reinforcement.torch_weights import read_torch_weights
-from AquaML.stateful import TRAINING, WEIGHTS, ModuleState, Part, collect_states, restore_states, unregistered_states
+from AquaML.stateful import (
+    TRAINING,
+    WEIGHTS,
+    ModuleState,
+    Part,
+    apply_states,
+    collect_states,
+    find_misfits,
+    restore_states,
+    unregistered_states,
+)
 from AquaML.tracking.figures import read_figures
 
+__all__ = ["AGENT_KIND", "AGENT_PREFIX", "RUN_KIND", "Agent"]
+
 TensorDict = Dict[str, torch.Tensor]
-AGENT_KIND, RUN_KIND = "agent", "run"
-AGENT_PREFIX = "agent/"
-"""What an agent's parts are called in the checkpoint of a run, before their own names."""
 
 
 class Agent(abc.ABC):
@@ -62,6 +82,7 @@ class Agent(abc.ABC):
                 "{} expects a {}, got {!r}.".format(type(self).__name__, self.config_class.__name__, type(cfg).__name__)
             )
         self.cfg = (cfg if cfg is not None else self.config_class()).take(type(self).__name__)
+        self.finite_guard = FiniteGuard(self.cfg.non_finite)
         self.device = self._choose_device()
         for model in self.models.values():
             model.to(self.device)
@@ -322,6 +343,7 @@ class Agent(abc.ABC):
             "agent_class": type(self).__name__,
             "models": {role: type(model).__name__ for role, model in self.models.items()},
             "config": self.cfg.to_dict(),
+            "inputs": None if spaces is None else self._model_inputs(),
             "spaces": spaces,
             "versions": {"AquaML": AquaML.__version__, "torch": str(torch.__version__)},
         }
@@ -348,43 +370,73 @@ class Agent(abc.ABC):
             CheckpointError: The file is missing, damaged, or belongs to another algorithm, architecture or
                 environment. The agent is as it was.
         """
-        checkpoint = read_checkpoint(path)
-        where = "'{}'".format(path)
-        metadata, saved = _agent_entries(checkpoint, where)
-        if metadata["algorithm"] != self.algorithm():
-            raise CheckpointMismatchError(
-                "{} was saved by {}, this agent is {}.".format(where, metadata["algorithm"], self.algorithm())
-            )
-        self._restore(metadata, saved, where, only)
-
-    def _restore(
-        self, metadata: Dict[str, Any], saved: Dict[str, Any], where: str, only: Optional[Sequence[str]]
-    ) -> None:
+        saved = read_agent(path)
         was_bound = self.observation_layout is not None
         before = (self.action_bounds, binding_of(self.models.values()))
-        # A warm start may come from another environment: its spaces are taken only with parts that they shape.
-        known = {part.name for part in self._parts}
-        needs_spaces = only is None or (not was_bound and not known.issuperset(only))
         try:
-            if metadata["spaces"] is not None and needs_spaces:
-                spaces = metadata["spaces"]
-                self.bind_spaces(
-                    SpaceLayout.from_dict(spaces["observations"]),
-                    SpaceLayout.from_dict(spaces["actions"]),
-                    spaces["action_bounds"],
-                )
-            restore_states(self.parts, saved, (WEIGHTS, TRAINING), only)
-        except AquaMLError as error:
+            self._take(saved, only)
+        except BaseException:
             if not was_bound:
                 self._unbind_spaces()
             self.action_bounds, binding = before
             rebind(binding)
-            advice = "" if only else " To take over single parts, name them: load(path, only=['policy'])."
-            raise CheckpointMismatchError(
-                "{} does not fit this {}; nothing was loaded: {}.{}".format(
-                    where, type(self).__name__, str(error).rstrip("."), advice
-                )
-            ) from error
+            raise
+
+    def _take(self, saved: SavedAgent, only: Optional[Sequence[str]]) -> None:
+        opening = "{} does not fit this {}; nothing was loaded".format(saved.where, type(self).__name__)
+        advice = "Make agent, models and spaces as they were when saved."
+        if only is None:
+            advice += " To take over single parts, name them: load(path, only=['policy'])."
+        # A warm start may come from another environment: its spaces are taken only with parts that they shape.
+        known = {part.name for part in self._parts}
+        needs_spaces = only is None or (self.observation_layout is None and not known.issuperset(only))
+        roles = (WEIGHTS, TRAINING)
+        try:
+            found = self.differences_from(saved, needs_spaces)
+            if not found.spaces and saved.spaces is not None and needs_spaces:
+                found.spaces = self._bind_or_tell(saved)
+            # What the spaces shape is not there yet if they could not be taken.
+            comparable = None if self.observation_layout is None and found.spaces and only is None else only
+            found.misfits = find_misfits(self.parts, saved.parts, roles, comparable)
+            found.require_none(opening, advice)
+            apply_states(self.parts, saved.parts, roles, only)
+        except StateError as error:
+            raise CheckpointMismatchError("{}: {}. {}".format(opening, str(error).rstrip("."), advice)) from error
+
+    def _bind_or_tell(self, saved: SavedAgent) -> List[str]:
+        """Take a file's spaces and inputs; return what hinders it."""
+        assert saved.spaces is not None
+        try:
+            self.bind_spaces(*saved.spaces)
+        except AquaMLError as error:
+            return [str(error)]
+        return input_differences(self._model_inputs(), saved.inputs)
+
+    def differences_from(self, saved: SavedAgent, compares_spaces: bool = True) -> Differences:
+        """Compare algorithm, inputs and spaces with those of a file, as far as the agent knows its own."""
+        found = Differences()
+        if saved.algorithm != self.algorithm():
+            found.algorithm = ["it was saved by {}, this agent is {}".format(saved.algorithm, self.algorithm())]
+        layouts = (("observations", self.observation_layout), ("actions", self.action_layout))
+        if compares_spaces and saved.spaces is not None:
+            for (name, layout), other in zip(layouts, saved.spaces[:2]):
+                lines = [] if layout is None else layout.differences(other)
+                found.spaces += ["{}: {}".format(name, line) for line in lines]
+            if self.observation_layout is not None:
+                found.spaces += input_differences(self._model_inputs(), saved.inputs)
+        return found
+
+    def compare_metadata(self, metadata: Any, where: str) -> Differences:
+        """Compare with the metadata of the agent in a run's checkpoint.
+
+        Raises:
+            CheckpointCorruptError: They are no metadata of an agent.
+        """
+        return self.differences_from(saved_agent(metadata, {}, where))
+
+    def _model_inputs(self) -> Dict[str, List[str]]:
+        specs = {} if self.observation_layout is None else self.observation_layout.specs
+        return {role: model.input_names(specs) for role, model in self.models.items() if isinstance(model, Model)}
 
     def import_torch_weights(self, path: Union[str, Path], role: str = "policy") -> None:
         """Take over model weights from a file of ``torch.save``: one model's ``state_dict``, or several by role.
@@ -484,18 +536,3 @@ class Agent(abc.ABC):
                 )
             )
         return dict(given)
-
-
-def _agent_entries(checkpoint: Checkpoint, where: str) -> Any:
-    """Return an agent's metadata and parts from its own checkpoint or from a run's."""
-    kind = checkpoint.metadata.get("kind")
-    if kind == AGENT_KIND:
-        return checkpoint.metadata, checkpoint.parts
-    if kind == RUN_KIND:
-        parts = {
-            name[len(AGENT_PREFIX) :]: entry
-            for name, entry in checkpoint.parts.items()
-            if name.startswith(AGENT_PREFIX)
-        }
-        return checkpoint.metadata["agent"], parts
-    raise CheckpointMismatchError("{} holds a {!r}, no agent.".format(where, kind))

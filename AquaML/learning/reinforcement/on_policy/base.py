@@ -1,6 +1,5 @@
 """What all on-policy agents share: acting, the rollout memory, normalisers, values and advantages."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -9,7 +8,8 @@ from loguru import logger
 
 from AquaML.compat import autocast, mixed_precision_dtype
 from AquaML.environment.spaces import TensorSpec
-from AquaML.errors import AgentError, AquaMLError, did_you_mean
+from AquaML.errors import AgentError, AquaMLError, NonFiniteError, did_you_mean
+from AquaML.learning.finite_guard import Numbers, of_step, require_finite
 from AquaML.learning.memory.final_observations import FinalObservations
 from AquaML.learning.memory.rollout import RolloutMemory
 from AquaML.learning.model.base import ModelOutput
@@ -17,44 +17,12 @@ from AquaML.learning.model.normalizer import RunningNormalizer
 from AquaML.learning.model.normalizer_cfg import NormalizerCfg
 from AquaML.learning.model.stochastic import StochasticModel
 from AquaML.learning.reinforcement.base import Agent, TensorDict
+from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.on_policy_cfg import OnPolicyCfg
 from AquaML.learning.reinforcement.returns import generalized_advantage
 from AquaML.stateful import RUN, WEIGHTS
 
 _STATE, _ACTION, _PARAMETER = "state:", "action:", "parameter:"
-
-
-@dataclasses.dataclass
-class Batch:
-    """Rows to learn from; every tensor has the same first axis.
-
-    Attributes:
-        states: Normalised observations by name.
-        actions: Actions by name.
-        parameters: The acting distribution's parameters.
-        log_prob: Log-probability of the actions when they were drawn, ``(B, 1)``.
-        values: Value estimates of the acting networks, in normalised units, ``(B, 1)``.
-        returns: Targets of the value function, in normalised units, ``(B, 1)``.
-        advantages: ``(B, 1)``.
-    """
-
-    states: TensorDict
-    actions: TensorDict
-    parameters: TensorDict
-    log_prob: torch.Tensor
-    values: torch.Tensor
-    returns: torch.Tensor
-    advantages: torch.Tensor
-
-    def select(self, rows: torch.Tensor) -> "Batch":
-        """Return copies of some rows."""
-        return Batch(**{field.name: _pick(getattr(self, field.name), rows) for field in dataclasses.fields(self)})
-
-
-def _pick(value: Any, rows: torch.Tensor) -> Any:
-    if isinstance(value, dict):
-        return {name: item.index_select(0, rows) for name, item in value.items()}
-    return value.index_select(0, rows)
 
 
 class OnPolicyAgent(Agent):
@@ -267,6 +235,8 @@ class OnPolicyAgent(Agent):
                 "{}.record_transition needs an act() in training mode before it.".format(type(self).__name__)
             )
         self._acted = None
+        if self.finite_guard.checks_everything:
+            require_finite(of_step("log-probability", {"log_prob": acted["log_prob"]}, infos.get("valid")))
         row = {"rewards": rewards, "terminated": terminated, "truncated": truncated, "log_prob": acted["log_prob"]}
         for prefix, source in ((_STATE, states), (_ACTION, actions), (_PARAMETER, acted)):
             for key, name in self._stored[prefix]:
@@ -290,10 +260,10 @@ class OnPolicyAgent(Agent):
         self.on_interruption()
 
     def on_interruption(self) -> None:
-        """Drop the incomplete rollout: its last row has lost its successor."""
+        """Drop the rollout under way: its last row has lost its successor."""
         self._acted = None
-        if self.memory is not None and not self.memory.is_full:
-            self.memory.start_next()
+        if self.memory is not None:
+            self.memory.drop()
             if self.final_observations is not None:
                 self.final_observations.clear()
 
@@ -309,16 +279,40 @@ class OnPolicyAgent(Agent):
         assert self.memory is not None
         rollout = self.memory.rollout()
         valid = rollout.get("valid")
+        before = self._before_update()
         batch = self.prepare_batch(rollout)
         rows = self._rows if valid is None else self._rows[valid.reshape(-1)]
         if len(rows):
             self.learn(batch, rows)
+            try:
+                self.check_learning()
+            except NonFiniteError:
+                self._undo_update(before)
+                raise
         flat_valid = None if valid is None else valid.reshape(-1, 1)
         for name, normalizer in self.normalizers.items():
             normalizer.update(rollout[_STATE + name].flatten(0, 1), flat_valid)
         self.memory.start_next()
         if self.final_observations is not None:
             self.final_observations.clear()
+        self.finite_guard.finished_update()
+
+    def _before_update(self) -> Any:
+        value_normalizer = None if self.value_normalizer is None else self.value_normalizer.state_dict()
+        return value_normalizer, dict(self._metrics)
+
+    def _undo_update(self, before: Any) -> None:
+        """Take back what an update changed before its first step turned out not to be finite."""
+        value_normalizer, self._metrics = before
+        if self.value_normalizer is not None:
+            self.value_normalizer.load_state_dict(value_normalizer)
+
+    def check_learning(self) -> None:
+        """Check what :meth:`learn` left on the device; subclasses whose steps are guarded write this.
+
+        Raises:
+            NonFiniteError: A loss or gradient was not finite; no step was taken from then on.
+        """
 
     def learn(self, batch: Batch, rows: torch.Tensor) -> None:
         """Change the networks; subclasses write this.
@@ -406,6 +400,7 @@ class OnPolicyAgent(Agent):
             valid,
         )
         returns = advantages + values
+        require_finite(self._collected(rollout, values, returns), self.cfg.rollouts)
         if self.value_normalizer is not None:
             self.value_normalizer.update(returns.flatten(0, 1), None if valid is None else valid.flatten(0, 1))
         self._track_values(values, returns, valid)
@@ -418,6 +413,34 @@ class OnPolicyAgent(Agent):
             returns=self._out_of_units(returns).flatten(0, 1),
             advantages=advantages.flatten(0, 1),
         )
+
+    def _collected(self, rollout: TensorDict, values: torch.Tensor, returns: torch.Tensor) -> List[Numbers]:
+        """Return everything that a rollout would change something by.
+
+        The distribution's parameters are left out: a category without a chance has the logarithm -inf, and what else
+        is wrong in them shows in the actions and their log-probability.
+        """
+        valid, end = rollout.get("valid"), self.cfg.rollouts - 1
+        last = None if valid is None else valid[end:]
+        numbers = []
+        final = self.final_observations
+        if final is not None:
+            for name, values_ in final.observations.items():
+                stored = (final.steps >= 0).unsqueeze(2)
+                numbers.append(Numbers("final observation", name, values_, stored, final.steps))
+        for name in self._names:
+            # What the first action of the rollout saw came up in the step before it.
+            numbers.append(Numbers("observation", name, rollout[_STATE + name], valid, first=-1))
+            numbers.append(Numbers("observation", name, self._last_states[name].unsqueeze(0), last, first=end))
+        for key, name in self._stored[_ACTION]:
+            numbers.append(Numbers("action", name, rollout[key], valid))
+        numbers += [
+            Numbers("log-probability", "log_prob", rollout["log_prob"], valid),
+            Numbers("value", "values", values, valid),
+            Numbers("reward", "rewards", rollout["rewards"], valid),
+            Numbers("value target", "returns", returns, valid),
+        ]
+        return [item for item in numbers if item.values.is_floating_point()]
 
     def _normalized_states(self, rollout: TensorDict) -> TensorDict:
         states = {}

@@ -9,10 +9,12 @@ import torch
 from loguru import logger
 
 from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, compiled, gradient_scaler
-from AquaML.errors import AgentError, ConfigError
+from AquaML.errors import AgentError, ConfigError, NonFiniteError
+from AquaML.learning.finite_guard import SKIP, StepGuard
 from AquaML.learning.memory.sampling import minibatch_indices
 from AquaML.learning.model.base import ModelOutput
-from AquaML.learning.reinforcement.on_policy.base import Batch, OnPolicyAgent
+from AquaML.learning.reinforcement.on_policy.base import OnPolicyAgent
+from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.ppo_cfg import PPOCfg
 from AquaML.learning.reinforcement.schedulers import LearningRateSchedule
 
@@ -50,6 +52,10 @@ class PPO(OnPolicyAgent):
             self.register_part("scheduler", self.scheduler)
         self.scaler = gradient_scaler(enabled=self._precision == torch.float16)
         self.register_part("scaler", self.scaler)
+        self._skips = self.cfg.non_finite == SKIP
+        self._step_guard = StepGuard(self.optimizer, self.device, self.scaler, sticky=not self._skips)
+        self._passes: List[Dict[str, torch.Tensor]] = []
+        self._gradient_norms: List[torch.Tensor] = []
         self._judge = self._judge_minibatch
         if self.cfg.compile:
             self._judge = compiled(self._judge_minibatch)
@@ -96,9 +102,13 @@ class PPO(OnPolicyAgent):
             batch.advantages = _standardized(batch.advantages, batch.advantages.index_select(0, rows))
         self._track_deviation(batch)
         epoch: Dict[str, torch.Tensor] = {}
+        self._step_guard.begin()
+        self._passes, self._gradient_norms = [], []
         for _ in range(cfg.learning_epochs):
             parts = [self._step(batch.select(indices)) for indices in minibatch_indices(rows, cfg.mini_batches)]
-            epoch = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+            measured = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+            self._passes.append(measured)
+            epoch = {name: self._mean(values, measured) for name, values in measured.items()}
             for name, value in epoch.items():
                 self.track(name, value)
             if cfg.scheduler_interval == "epoch":
@@ -142,12 +152,70 @@ class PPO(OnPolicyAgent):
     def _descend(self, loss: torch.Tensor) -> torch.Tensor:
         for parameter in self._parameters:
             parameter.grad = None
-        self.scaler.scale(loss).backward()
+        self._step_guard.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        gradient_norm = clip_gradient_norm(self._parameters, self.cfg.grad_norm_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        gradient_norm, norms = clip_gradient_norm(self._parameters, self.cfg.grad_norm_clip)
+        self._gradient_norms.append(norms)
+        self._step_guard.step(loss, gradient_norm)
         return gradient_norm
+
+    def _mean(self, values: torch.Tensor, measured: Dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the mean over minibatches, without those that were skipped; NaN if none is left."""
+        if not self._skips:
+            return values.mean()
+        taken = torch.isfinite(measured["loss/total"] + measured["gradient/norm"])
+        return torch.where(taken, values, torch.zeros_like(values)).sum() / taken.sum()
+
+    def check_learning(self) -> None:
+        """Name the first loss or gradient of the update that was not finite; one read from the device.
+
+        Raises:
+            NonFiniteError: There was one, and none is to be skipped or none was left.
+        """
+        left_out = self._step_guard.left_out()
+        if not left_out:
+            return
+        steps = sum(len(measured["loss/total"]) for measured in self._passes)
+        error = self._name_fault(left_out, steps)
+        if not self._skips or left_out == steps:
+            raise error
+        self.finite_guard.count(error, left_out)
+
+    def _name_fault(self, left_out: int, steps: int) -> NonFiniteError:
+        joined = {name: torch.cat([measured[name] for measured in self._passes]) for name in self._passes[0]}
+        wrong = ~torch.isfinite(joined["loss/total"] + joined["gradient/norm"])
+        first = int(wrong.nonzero()[0])
+        losses = [name for name in joined if name.startswith("loss/") and name != "loss/total"]
+        found = [name for name in losses if not math.isfinite(float(joined[name][first]))]
+        site, key, value = "loss", "total", float(joined["loss/total"][first])
+        if found:
+            key, value = found[0][len("loss/") :], float(joined[found[0]][first])
+        elif math.isfinite(value):
+            site, (key, value) = "gradient", self._wrong_gradient(first)
+        pass_, minibatch = divmod(first, len(self._passes[0]["loss/total"]))
+        return NonFiniteError(
+            "The {} '{}' is {} in minibatch {} of pass {}. {} of {} steps were left out, with parameters, moments and "
+            "normalisers as they were. Lower the learning rate, clip gradients (grad_norm_clip), or look for a "
+            "division, logarithm or root in models and losses.".format(
+                site, key, value, minibatch, pass_, left_out, steps
+            ),
+            site,
+            key,
+        )
+
+    def _wrong_gradient(self, step: int) -> Tuple[str, float]:
+        """Return name and norm of the first gradient of a step that was not finite."""
+        norms = self._gradient_norms[step].tolist()
+        names = {
+            id(item): role + "." + name
+            for role, model in self.models.items()
+            for name, item in model.named_parameters()
+        }
+        present = [names.get(id(item), "?") for item in self._parameters if item.grad is not None]
+        for name, norm in zip(present, norms):
+            if not math.isfinite(norm):
+                return name, norm
+        return "norm of all", float("inf")
 
     def evaluate(self, minibatch: Batch) -> Tuple[ModelOutput, torch.Tensor]:
         """Return what the present policy says of the stored actions, and the present values ``(B, 1)``."""
