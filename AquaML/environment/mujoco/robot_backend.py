@@ -11,7 +11,7 @@ from AquaML.environment.mujoco.rendering import Camera, Window, warn_not_drawn
 from AquaML.environment.mujoco.simulation import Simulation
 from AquaML.environment.spaces import ACTION_NAME, first_row
 from AquaML.environment.step_arrays import StepArrays
-from AquaML.errors import EnvironmentContractError, StateError
+from AquaML.errors import EnvironmentContractError, EnvironmentNonFiniteError, StateError
 
 
 class RobotBackend(MujocoBackend):
@@ -275,10 +275,13 @@ def _numbers(values: Any, shape: Tuple[int, ...], method: str, what: str, finite
     array = array.astype(np.float64, copy=False)
     if finite and not np.isfinite(array).all():
         row = first_row(~np.isfinite(array))
-        raise EnvironmentContractError(
+        raise EnvironmentNonFiniteError(
             "{} returned {} in row {} of {}; look for a division by zero or the root of a negative number.".format(
                 method, float(array[row][~np.isfinite(array[row])].flat[0]), row, what
-            )
+            ),
+            "reward" if method == "reward()" else "environment",
+            what,
+            (row,),
         )
     return array
 
