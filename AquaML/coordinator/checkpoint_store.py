@@ -38,7 +38,7 @@ class CheckpointStore:
         self.folder = Path(folder)
         self.keep = keep
         self._operations = operations or FileOperations()
-        self._sequence: Optional[int] = None
+        self._numbers: Optional[Dict[str, int]] = None
 
     def open(self) -> None:
         """Delete what killed processes left half written; call it once nobody else can be writing."""
@@ -53,12 +53,26 @@ class CheckpointStore:
             CheckpointWriteError: The file system did not take it; every older checkpoint is as it was.
         """
         path = self._save("step_{}{}".format(timestep, SUFFIX), checkpoint)
-        surplus = self.periodic()[: -self.keep]
+        surplus = self._surplus()
         # Only one that can be read takes the place of an older one.
         if surplus and is_intact(path):
             for old in surplus:
                 self._remove(old)
         return path
+
+    def _surplus(self) -> List[Path]:
+        """Return the periodic checkpoints beyond the number to keep, by what this store knows without reading them."""
+        files, numbers = self._files(), self._known_numbers()
+        # Names of files that are gone are forgotten.
+        self._numbers = {path.name: numbers.get(path.name, 0) for path in files}
+        periodic = [path for path in files if _PERIODIC.match(path.name)]
+        return sorted(periodic, key=lambda path: numbers.get(path.name, 0))[: -self.keep]
+
+    def _known_numbers(self) -> Dict[str, int]:
+        """Return the places in the order of writing by name; they are read once, then kept up to date by saving."""
+        if self._numbers is None:
+            self._numbers = {path.name: number for number, path in self._ordered(self._files())}
+        return self._numbers
 
     def _remove(self, old: Path) -> None:
         try:
@@ -79,11 +93,10 @@ class CheckpointStore:
         return self._save(NOT_FINITE, checkpoint)
 
     def _save(self, name: str, checkpoint: Checkpoint) -> Path:
-        if self._sequence is None:
-            self._sequence = max((number for number, _ in self._ordered(self._files())), default=0)
+        numbers = self._known_numbers()
         # A number is used once, even if its save fails: the file may be in place by then.
-        self._sequence += 1
-        metadata = dict(checkpoint.metadata, **{SEQUENCE: self._sequence})
+        numbers[name] = max(numbers.values(), default=0) + 1
+        metadata = dict(checkpoint.metadata, **{SEQUENCE: numbers[name]})
         return write_checkpoint(
             self.folder / name, dataclasses.replace(checkpoint, metadata=metadata), self._operations
         )

@@ -16,13 +16,14 @@ from typing import Any, BinaryIO, Callable, List, Union
 
 _REPLACE_ATTEMPTS = 20
 _REPLACE_PAUSE = 0.05
+_LARGE = 2**18
 TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}" + re.escape(TEMPORARY_SUFFIX) + r"$")
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 """What file systems answer that cannot bring a folder to the disk, or need not: some of FUSE, SMB and 9P."""
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
-Data = Union[bytes, memoryview]
+Data = Union[bytes, bytearray, memoryview]
 
 
 class FileOperations:
@@ -136,13 +137,39 @@ def replace_file(target: Path, produce: Callable[[Callable[[Data], None]], Any],
     temporary = target.with_name(".{}{}".format(uuid.uuid4().hex, TEMPORARY_SUFFIX))
     try:
         with operations.create(temporary) as file:
-            produce(lambda data: operations.write(file, data))
+            pieces = _Pieces(lambda data: operations.write(file, data))
+            produce(pieces.append)
+            pieces.flush()
             operations.sync(file)
         operations.replace(temporary, target)
     except BaseException:
         remove_leftover(temporary, operations)
         raise
     operations.sync_folder(target.parent)
+
+
+class _Pieces:
+    """Joins small pieces, so that a file of many parts is not written by as many calls of the system."""
+
+    def __init__(self, write: Callable[[Data], None]) -> None:
+        self._write = write
+        self._waiting = bytearray()
+
+    def append(self, data: Data) -> None:
+        """Take a piece; a large one is written without being copied."""
+        if len(data) >= _LARGE:
+            self.flush()
+            self._write(data)
+        else:
+            self._waiting += data
+            if len(self._waiting) >= _LARGE:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            self._write(waiting)
 
 
 def replace_text(target: Path, text: str, operations: FileOperations) -> None:

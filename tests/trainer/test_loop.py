@@ -179,6 +179,7 @@ def test_hooks_are_called_in_their_places() -> None:
     trainer.train()
     assert calls == [
         "start True",
+        "checkpoint last.aqua",
         "step 1",
         "step 2",
         "log",
