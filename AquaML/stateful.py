@@ -1,13 +1,13 @@
 """One protocol for everything that a resumed run needs, and the list of parts that is saved and restored as a whole.
 
-A value in a state is a tensor, a numpy array, an int of any size, a float, a string, a bool, None, or a list, tuple or
-dict of such values: nothing needs pickle.
+A value in a state is a tensor, a numpy array, an int of up to 4096 hexadecimal digits, a float, a string, a bool, None,
+or a list, tuple or dict of such values: nothing needs pickle.
 """
 
 import abc
 import copy
 import dataclasses
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
@@ -61,9 +61,9 @@ def tensor_differences(current: Dict[str, Any], saved: Dict[str, Any]) -> List[s
     lines = ["{} is missing".format(name) for name in current if name not in saved]
     lines += ["{} is unknown here".format(name) for name in saved if name not in current]
     for name, tensor in current.items():
-        other = saved.get(name)
-        if other is None or not isinstance(tensor, torch.Tensor):
+        if name not in saved or not isinstance(tensor, torch.Tensor):
             continue
+        other = saved[name]
         if not isinstance(other, torch.Tensor):
             lines.append("{} is no tensor".format(name))
         elif tuple(other.shape) != tuple(tensor.shape) or other.dtype != tensor.dtype:
@@ -73,6 +73,37 @@ def tensor_differences(current: Dict[str, Any], saved: Dict[str, Any]) -> List[s
                 )
             )
     return lines
+
+
+def kind_differences(current: Any, saved: Any, name: str) -> List[str]:
+    """Compare plain values by their kind: number, string, list, dictionary, tensor; one line per difference.
+
+    Args:
+        current: The present value; where it is None or of another kind, anything is right.
+        saved: The saved value; None is always right.
+        name: What the value is called.
+    """
+    if current is None or saved is None:
+        return []
+    if isinstance(current, dict) and isinstance(saved, dict):
+        return [
+            line for key in current if key in saved for line in kind_differences(current[key], saved[key], str(key))
+        ]
+    if isinstance(current, torch.Tensor) and isinstance(saved, torch.Tensor):
+        return tensor_differences({name: current}, {name: saved})
+    for kind, words in _KINDS:
+        if isinstance(current, kind) and not isinstance(saved, kind):
+            return ["{} is a {}, expected {}".format(name, type(saved).__name__, words)]
+    return []
+
+
+_KINDS: Tuple[Tuple[Any, str], ...] = (
+    ((int, float), "a number"),
+    (str, "a string"),
+    ((list, tuple), "a list"),
+    (dict, "a dictionary"),
+    (torch.Tensor, "a tensor"),
+)
 
 
 class ModuleState(Stateful):
@@ -111,44 +142,58 @@ class OptimizerState(Stateful):
         return dict(self.target.state_dict())
 
     def validate_state(self, state: Dict[str, Any]) -> None:
-        """Compare the groups, and the shape of every moment with its parameter."""
-        require_keys(state, ("state", "param_groups"), type(self.target).__name__)
+        """Compare the groups with their numbers, and every moment's shape and type with its parameter's."""
+        owner = type(self.target).__name__
+        require_keys(state, ("state", "param_groups"), owner)
         ours, theirs = self.target.param_groups, state["param_groups"]
         sizes = [len(group["params"]) for group in ours], [len(group["params"]) for group in theirs]
         if sizes[0] != sizes[1]:
-            raise StateError(
-                "{}: parameter groups of sizes {}, expected {}".format(type(self.target).__name__, sizes[1], sizes[0])
-            )
-        parameters = [parameter for group in ours for parameter in group["params"]]
+            raise StateError("{}: parameter groups of sizes {}, expected {}".format(owner, sizes[1], sizes[0]))
+        lines = self._differing_hyperparameters(theirs)
         indices = [index for group in theirs for index in group["params"]]
-        self._require_hyperparameters(theirs)
+        if len(set(indices)) != len(indices):
+            raise StateError("{}: a parameter stands in its groups twice".format(owner))
+        parameters = [parameter for group in ours for parameter in group["params"]]
         by_index = dict(zip(indices, parameters))
         for index, moments in state["state"].items():
             if index not in by_index:
-                raise StateError("{}: moments of an unknown parameter {}".format(type(self.target).__name__, index))
-            for name, moment in moments.items():
-                shape = tuple(by_index[index].shape)
-                if isinstance(moment, torch.Tensor) and moment.dim() > 0 and tuple(moment.shape) != shape:
-                    raise StateError(
-                        "{}: {} of parameter {} has shape {}, expected {}".format(
-                            type(self.target).__name__, name, index, tuple(moment.shape), shape
-                        )
-                    )
+                lines.append("moments of an unknown parameter {}".format(index))
+            else:
+                lines += self._differing_moments(index, by_index[index], moments)
+        if lines:
+            raise StateError("{}: {}".format(owner, "; ".join(lines)))
 
-    def _require_hyperparameters(self, groups: List[Dict[str, Any]]) -> None:
+    def _differing_moments(self, index: Any, parameter: torch.Tensor, moments: Dict[str, Any]) -> List[str]:
+        present = self.target.state.get(parameter) or {}
+        lines = ["{} of parameter {} is missing".format(name, index) for name in present if name not in moments]
+        for name, moment in moments.items():
+            place = "{} of parameter {}".format(name, index)
+            if not isinstance(moment, torch.Tensor):
+                lines += kind_differences(0, moment, place)
+                continue
+            found, shape = tuple(moment.shape), tuple(parameter.shape)
+            if moment.dim() > 0 and found != shape:
+                lines.append("{} has shape {}, expected {}".format(place, found, shape))
+            elif moment.dim() > 0 and moment.dtype != parameter.dtype:
+                lines.append("{} is {}, expected {}".format(place, moment.dtype, parameter.dtype))
+        return lines
+
+    def _differing_hyperparameters(self, groups: List[Dict[str, Any]]) -> List[str]:
         # Flags come and go between versions of torch, the numbers of an algorithm (its betas, its momentum) do not.
-        numbers = [
-            name
+        numbers = {
+            name: value
             for name, value in self.target.defaults.items()
             if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
-        ]
+        }
         missing = sorted({name for group in groups for name in numbers if name not in group})
+        lines = []
         if missing:
-            raise StateError(
-                "{}: the saved groups lack {}, so another optimiser wrote them".format(
-                    type(self.target).__name__, ", ".join(missing)
-                )
-            )
+            lines.append("the saved groups lack {}, so another optimiser wrote them".format(", ".join(missing)))
+        for group in groups:
+            for name, value in numbers.items():
+                if not isinstance(group.get(name), torch.Tensor):  # A rate may be a tensor.
+                    lines += kind_differences(value, group.get(name), name)
+        return lines
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Replace moments and groups; how the step is computed stays what this device was given."""
@@ -174,7 +219,11 @@ class PlainState(Stateful):
         if check is not None:
             check(state)
         else:
-            require_keys(state, self.target.state_dict().keys(), type(self.target).__name__)
+            present, owner = self.target.state_dict(), type(self.target).__name__
+            require_keys(state, present.keys(), owner)
+            lines = kind_differences(present, state, owner)
+            if lines:
+                raise StateError("{}: {}".format(owner, "; ".join(lines)))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Hand the state to the object."""
@@ -249,6 +298,60 @@ def _require_unique_names(parts: Sequence[Part]) -> None:
         raise StateError("Two parts are called '{}'; one would overwrite the other's state.".format(twice[0]))
 
 
+class Misfit(NamedTuple):
+    """One way in which saved states differ from the parts that should take them."""
+
+    role: str
+    text: str
+
+
+def find_misfits(
+    parts: Sequence[Part],
+    saved: Dict[str, Dict[str, Any]],
+    roles: Iterable[str] = ROLES,
+    only: Optional[Sequence[str]] = None,
+) -> List[Misfit]:
+    """Compare saved states with parts, without changing anything.
+
+    Args:
+        parts: The parts to restore.
+        saved: What :func:`collect_states` returned.
+        roles: The roles that must be present.
+        only: Names to restrict the comparison to.
+
+    Raises:
+        StateError: ``only`` names a part that there is not.
+    """
+    _require_unique_names(parts)
+    chosen = _choose(parts, roles, only)
+    found = []
+    for part in chosen:
+        text = _misfit(part, saved)
+        if text:
+            found.append(Misfit(part.role, "'{}' {}".format(part.name, text)))
+    if only is None:
+        names, wanted = {part.name for part in chosen}, set(roles)
+        for name, entry in saved.items():
+            if entry["role"] in wanted and name not in names:
+                found.append(Misfit(entry["role"], "'{}' is not part of this object".format(name)))
+    return found
+
+
+def _misfit(part: Part, saved: Dict[str, Dict[str, Any]]) -> str:
+    if part.name not in saved:
+        return "is missing"
+    entry = saved[part.name]
+    if entry["role"] != part.role:
+        return "has the role {!r}, expected {!r}".format(entry["role"], part.role)
+    try:
+        part.stateful.validate_state(entry["state"])
+    except StateError as error:
+        return "does not fit: {}".format(error)
+    except Exception as error:  # A state of a wrong structure trips over itself; it is a misfit like any other.
+        return "does not fit: {}: {}".format(type(error).__name__, error)
+    return ""
+
+
 def restore_states(
     parts: Sequence[Part],
     saved: Dict[str, Dict[str, Any]],
@@ -266,27 +369,24 @@ def restore_states(
     Raises:
         StateError: Lists every difference; nothing has changed.
     """
-    _require_unique_names(parts)
-    chosen = _choose(parts, roles, only)
-    problems = []
-    for part in chosen:
-        if part.name not in saved:
-            problems.append("'{}' is missing".format(part.name))
-            continue
-        try:
-            part.stateful.validate_state(saved[part.name]["state"])
-        except StateError as error:
-            problems.append("'{}' does not fit: {}".format(part.name, error))
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            # A state of a wrong structure trips over itself; it is a misfit like any other.
-            problems.append("'{}' does not fit: {}: {}".format(part.name, type(error).__name__, error))
-    if only is None:
-        names = {part.name for part in chosen}
-        extra = [name for name, entry in saved.items() if entry["role"] in set(roles) and name not in names]
-        problems += ["'{}' is not part of this object".format(name) for name in extra]
-    if problems:
-        raise StateError("; ".join(problems))
-    _load_all_or_nothing([(part, saved[part.name]["state"]) for part in chosen])
+    found = find_misfits(parts, saved, roles, only)
+    if found:
+        raise StateError("; ".join(misfit.text for misfit in found))
+    apply_states(parts, saved, roles, only)
+
+
+def apply_states(
+    parts: Sequence[Part],
+    saved: Dict[str, Dict[str, Any]],
+    roles: Iterable[str] = ROLES,
+    only: Optional[Sequence[str]] = None,
+) -> None:
+    """Restore states in which :func:`find_misfits` found none.
+
+    Raises:
+        StateError: A part failed all the same; every part is as it was.
+    """
+    _load_all_or_nothing([(part, saved[part.name]["state"]) for part in _choose(parts, roles, only)])
 
 
 def _choose(parts: Sequence[Part], roles: Iterable[str], only: Optional[Sequence[str]]) -> List[Part]:
@@ -302,15 +402,32 @@ def _choose(parts: Sequence[Part], roles: Iterable[str], only: Optional[Sequence
 
 def _load_all_or_nothing(pairs: List[Tuple[Part, Dict[str, Any]]]) -> None:
     before = [(part, copy.deepcopy(part.stateful.state_dict())) for part, _ in pairs]
+    begun = 0
     try:
         for part, state in pairs:
+            begun += 1
             part.stateful.load_state_dict(state)
     except BaseException as error:
-        for part_before, state in before:
-            part_before.stateful.load_state_dict(state)
+        lost = _put_back(before[:begun])
         if not isinstance(error, Exception):
             raise
-        raise StateError("'{}' could not be loaded: {}: {}".format(part.name, type(error).__name__, error)) from error
+        text = "'{}' could not be loaded: {}: {}".format(part.name, type(error).__name__, error)
+        raise StateError("; ".join([text] + lost)) from error
+
+
+def _put_back(before: List[Tuple[Part, Dict[str, Any]]]) -> List[str]:
+    """Undo loads, the last one first; return one line per part that cannot take its own former state either."""
+    lost = []
+    for part, state in reversed(before):
+        try:
+            part.stateful.load_state_dict(state)
+        except Exception as error:
+            lost.append(
+                "'{}' could not be put back either ({}: {}), make a new one".format(
+                    part.name, type(error).__name__, error
+                )
+            )
+    return lost
 
 
 def unregistered_states(owner: Any, parts: Sequence[Part]) -> List[str]:

@@ -6,13 +6,14 @@ from typing import Any, Dict, List, Optional, Union
 import torch
 
 from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint
+from AquaML.coordinator.checkpoint_match import Differences
 from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.device import AUTO, resolve_device
 from AquaML.coordinator.file_operations import FileOperations
 from AquaML.coordinator.random_state import RandomState, seed_everything
 from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER, RunFolder
 from AquaML.errors import AquaMLError, CheckpointMismatchError, DeviceError, StateError
-from AquaML.stateful import RUN, Part, collect_states, restore_states
+from AquaML.stateful import RUN, Part, apply_states, collect_states, find_misfits
 
 
 class Coordinator:
@@ -96,12 +97,21 @@ class Coordinator:
             raise CheckpointMismatchError(
                 "'{}' is no checkpoint of a run; weights alone are read by agent.load().".format(path)
             )
+        opening = "'{}' does not fit this run; nothing was restored".format(path)
+        advice = "Make environment, agent and trainer as they were; weights alone are read by agent.load()."
+        found = Differences()
+        for name, component in self.components.items():
+            compare = getattr(component, "compare_metadata", None)
+            if compare is not None:
+                own = compare(checkpoint.metadata.get(name), "'{}'".format(path))
+                found.algorithm += own.algorithm
+                found.spaces += own.spaces
         try:
-            restore_states(self.parts(), checkpoint.parts)
+            found.misfits = find_misfits(self.parts(), checkpoint.parts)
+            found.require_none(opening, advice)
+            apply_states(self.parts(), checkpoint.parts)
         except StateError as error:
-            raise CheckpointMismatchError(
-                "'{}' does not fit this run; nothing was restored: {}".format(path, error)
-            ) from error
+            raise CheckpointMismatchError("{}: {}. {}".format(opening, str(error).rstrip("."), advice)) from error
         return checkpoint.metadata
 
     def close(self) -> None:

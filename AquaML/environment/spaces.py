@@ -19,7 +19,8 @@ ACTION_NAME = "action"
 
 BOX, DISCRETE, MULTI_DISCRETE, MULTI_BINARY = "box", "discrete", "multi_discrete", "multi_binary"
 
-_KEPT_TYPES = ("float32", "uint8", "int8", "int16", "int32", "int64", "bool")
+KEPT_TYPES = ("float32", "uint8", "int8", "int16", "int32", "int64", "bool")
+"""Types in which leaves are stored."""
 _STORED_TYPES = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 """Unsigned types that old versions of torch lack; every floating type is stored as float32."""
 
@@ -96,13 +97,16 @@ class TensorSpec:
         fields.update({name: tuple(fields[name]) for name in ("shape", "sizes", "start", "native_shape")})
         for name in ("low", "high"):
             bound = np.asarray(fields[name], dtype=np.float64)
+            # One number for all is shown, not copied: a file may name a shape of any size.
             whole = np.broadcast_to(bound, fields["shape"]) if bound.ndim == 0 else bound.reshape(fields["shape"])
-            fields[name] = np.array(whole)
+            fields[name] = whole
         return cls(**fields)
 
 
 def compress(bounds: np.ndarray) -> Union[float, List[float]]:
     """Return bounds as one number where all are equal, else as a list."""
+    if not any(bounds.strides):
+        return float(bounds[(0,) * bounds.ndim])
     flat = bounds.ravel()
     return float(flat[0]) if (flat == flat[0]).all() else [float(value) for value in flat]
 
@@ -235,7 +239,7 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
     native_dtype = np.dtype(space.dtype).name
     is_float = np.dtype(space.dtype).kind == "f"
     dtype = "float32" if is_float else _STORED_TYPES.get(native_dtype, native_dtype)
-    if dtype not in _KEPT_TYPES:
+    if dtype not in KEPT_TYPES:
         raise SpaceError("Space '{}' has type {}; expected real or whole numbers.".format(name, native_dtype))
     if kind == "Box":
         low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
@@ -302,15 +306,16 @@ def _present(structure: Structure, value: Any, needed: Set[str]) -> Structure:
     items = {
         key: _present(part, value.get(key), needed)
         for key, part in structure["items"].items()
-        if key in value or needed.intersection(_leaf_names(part))
+        if key in value or needed.intersection(leaf_names(part))
     }
     return {"kind": "Dict", "items": items}
 
 
-def _leaf_names(structure: Structure) -> List[str]:
+def leaf_names(structure: Structure) -> List[str]:
+    """Return the names of the leaves of a nesting, in their order."""
     if isinstance(structure, str):
         return [structure]
-    return [name for part in structure["items"].values() for name in _leaf_names(part)]
+    return [name for part in structure["items"].values() for name in leaf_names(part)]
 
 
 def _unflatten(structure: Structure, leaves: Mapping[str, Any]) -> Any:

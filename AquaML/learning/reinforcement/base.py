@@ -16,7 +16,6 @@ from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.spaces import OBSERVATION_NAME, SpaceLayout, check_action_leaves, join_names, store_leaf
 from AquaML.errors import (
     AgentError,
-    AquaMLError,
     CheckpointError,
     CheckpointMismatchError,
     EnvironmentContractError,
@@ -29,10 +28,11 @@ from AquaML.learning.reinforcement.agent_checkpoint import (
     AGENT_KIND,
     AGENT_PREFIX,
     RUN_KIND,
-    SavedAgent,
-    input_differences,
+    differences_from,
+    model_inputs,
     read_agent,
     saved_agent,
+    take_over,
 )
 from AquaML.learning.reinforcement.torch_weights import read_torch_weights
 from AquaML.stateful import (
@@ -40,9 +40,7 @@ from AquaML.stateful import (
     WEIGHTS,
     ModuleState,
     Part,
-    apply_states,
     collect_states,
-    find_misfits,
     restore_states,
     unregistered_states,
 )
@@ -343,7 +341,7 @@ class Agent(abc.ABC):
             "agent_class": type(self).__name__,
             "models": {role: type(model).__name__ for role, model in self.models.items()},
             "config": self.cfg.to_dict(),
-            "inputs": None if spaces is None else self._model_inputs(),
+            "inputs": None if spaces is None else model_inputs(self),
             "spaces": spaces,
             "versions": {"AquaML": AquaML.__version__, "torch": str(torch.__version__)},
         }
@@ -374,7 +372,7 @@ class Agent(abc.ABC):
         was_bound = self.observation_layout is not None
         before = (self.action_bounds, binding_of(self.models.values()))
         try:
-            self._take(saved, only)
+            take_over(self, saved, only)
         except BaseException:
             if not was_bound:
                 self._unbind_spaces()
@@ -382,61 +380,13 @@ class Agent(abc.ABC):
             rebind(binding)
             raise
 
-    def _take(self, saved: SavedAgent, only: Optional[Sequence[str]]) -> None:
-        opening = "{} does not fit this {}; nothing was loaded".format(saved.where, type(self).__name__)
-        advice = "Make agent, models and spaces as they were when saved."
-        if only is None:
-            advice += " To take over single parts, name them: load(path, only=['policy'])."
-        # A warm start may come from another environment: its spaces are taken only with parts that they shape.
-        known = {part.name for part in self._parts}
-        needs_spaces = only is None or (self.observation_layout is None and not known.issuperset(only))
-        roles = (WEIGHTS, TRAINING)
-        try:
-            found = self.differences_from(saved, needs_spaces)
-            if not found.spaces and saved.spaces is not None and needs_spaces:
-                found.spaces = self._bind_or_tell(saved)
-            # What the spaces shape is not there yet if they could not be taken.
-            comparable = None if self.observation_layout is None and found.spaces and only is None else only
-            found.misfits = find_misfits(self.parts, saved.parts, roles, comparable)
-            found.require_none(opening, advice)
-            apply_states(self.parts, saved.parts, roles, only)
-        except StateError as error:
-            raise CheckpointMismatchError("{}: {}. {}".format(opening, str(error).rstrip("."), advice)) from error
-
-    def _bind_or_tell(self, saved: SavedAgent) -> List[str]:
-        """Take a file's spaces and inputs; return what hinders it."""
-        assert saved.spaces is not None
-        try:
-            self.bind_spaces(*saved.spaces)
-        except AquaMLError as error:
-            return [str(error)]
-        return input_differences(self._model_inputs(), saved.inputs)
-
-    def differences_from(self, saved: SavedAgent, compares_spaces: bool = True) -> Differences:
-        """Compare algorithm, inputs and spaces with those of a file, as far as the agent knows its own."""
-        found = Differences()
-        if saved.algorithm != self.algorithm():
-            found.algorithm = ["it was saved by {}, this agent is {}".format(saved.algorithm, self.algorithm())]
-        layouts = (("observations", self.observation_layout), ("actions", self.action_layout))
-        if compares_spaces and saved.spaces is not None:
-            for (name, layout), other in zip(layouts, saved.spaces[:2]):
-                lines = [] if layout is None else layout.differences(other)
-                found.spaces += ["{}: {}".format(name, line) for line in lines]
-            if self.observation_layout is not None:
-                found.spaces += input_differences(self._model_inputs(), saved.inputs)
-        return found
-
     def compare_metadata(self, metadata: Any, where: str) -> Differences:
-        """Compare with the metadata of the agent in a run's checkpoint.
+        """Compare with what a run's checkpoint says about its agent, beside the parts.
 
         Raises:
-            CheckpointCorruptError: They are no metadata of an agent.
+            CheckpointCorruptError: It says nothing of the kind.
         """
-        return self.differences_from(saved_agent(metadata, {}, where))
-
-    def _model_inputs(self) -> Dict[str, List[str]]:
-        specs = {} if self.observation_layout is None else self.observation_layout.specs
-        return {role: model.input_names(specs) for role, model in self.models.items() if isinstance(model, Model)}
+        return differences_from(self, saved_agent(metadata, {}, where))
 
     def import_torch_weights(self, path: Union[str, Path], role: str = "policy") -> None:
         """Take over model weights from a file of ``torch.save``: one model's ``state_dict``, or several by role.

@@ -7,8 +7,8 @@ from typing import Any, Dict, Optional, Type, Union
 import torch
 
 from AquaML.compat import scheduler_base_class
-from AquaML.errors import ConfigError, did_you_mean
-from AquaML.stateful import require_dictionary, require_keys
+from AquaML.errors import ConfigError, StateError, did_you_mean
+from AquaML.stateful import kind_differences, require_dictionary, require_keys
 
 
 class KLAdaptiveLR:
@@ -150,7 +150,11 @@ class LearningRateSchedule:
         """
         require_dictionary(state, type(self.scheduler).__name__)
         # Before torch 2 a ReduceLROnPlateau has this entry only after its first step.
-        require_keys(dict(state, _last_lr=None), set(self.state_dict()) | {"_last_lr"}, type(self.scheduler).__name__)
+        present, owner = self.state_dict(), type(self.scheduler).__name__
+        require_keys(dict(state, _last_lr=None), set(present) | {"_last_lr"}, owner)
+        lines = kind_differences(present, state, owner)
+        if lines:
+            raise StateError("{}: {}".format(owner, "; ".join(lines)))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restore the scheduler's state."""
