@@ -133,13 +133,13 @@ class RolloutMemory(Stateful):
         self.cursor = 0
 
     def state_dict(self) -> Dict[str, Any]:
-        """Return the counters and all rows that can still be read."""
+        """Return the counters and all rows that can still be read; those that will be overwritten are zeros."""
         used = self.cursor > 0 or (self.capacity > 1 and self.completed > 0)
-        return {
-            "cursor": self.cursor,
-            "completed": self.completed,
-            "tensors": {name: tensor.clone() for name, tensor in self._tensors.items()} if used else {},
-        }
+        tensors = {name: tensor.clone() for name, tensor in self._tensors.items()} if used else {}
+        start = self._start()
+        for tensor in tensors.values():
+            tensor[start + self.cursor : start + self.rollouts] = 0
+        return {"cursor": self.cursor, "completed": self.completed, "tensors": tensors}
 
     def validate_state(self, state: Dict[str, Any]) -> None:
         """Compare keys, shapes and types."""

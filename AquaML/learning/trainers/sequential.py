@@ -1,5 +1,6 @@
 """The loop: act, step, record, learn."""
 
+import copy
 import time
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -24,7 +25,7 @@ from AquaML.tracking.system_monitor import SystemMonitor
 
 _LARGEST_EVALUATION = 16
 _LOG_WITHOUT_METRICS = 1000
-_FIGURES = ("trainer/loop", "trainer/statistics", "sinks/")
+_FIGURES = ("trainer/loop", "trainer/statistics", "trainer/hook/", "sinks/")
 """Parts of a run that a row of figures changes."""
 _EVALUATION_SEED = 1_000_000
 """Distance of the evaluation's seed from the training's."""
@@ -275,7 +276,7 @@ class SequentialTrainer(Trainer):
     def _log_incomplete_window(self) -> None:
         """Write a row for people, of which the run's state knows nothing: going on completes the window instead."""
         kept = [part for part in self.coordinator.parts() if part.name.startswith(_FIGURES)]
-        before = [part.stateful.state_dict() for part in kept]
+        before = [copy.deepcopy(part.stateful.state_dict()) for part in kept]
         self.log()
         for part, state in zip(kept, before):
             part.stateful.load_state_dict(state)
