@@ -114,6 +114,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return compile_(function)
 
 
+def norms_of(tensors: List[torch.Tensor]) -> torch.Tensor:
+    """Return the 2-norm of each tensor, all on one device and of one type, as one tensor."""
+    return torch.stack(torch._foreach_norm(tensors))
+
+
 def clip_gradient_norm(
     parameters: List[torch.nn.Parameter], maximum: Optional[float]
 ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -132,7 +137,7 @@ def clip_gradient_norm(
         norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if maximum is None else maximum)
         return norm, torch.stack([gradient.norm().to(norm) for gradient in gradients])
     # What clip_grad_norm_ does, without sorting the gradients by device and type.
-    norms = torch.stack(torch._foreach_norm(gradients))
+    norms = norms_of(gradients)
     norm = norms.norm()
     if maximum is not None:
         factor = (maximum / (norm + 1e-6)).clamp_(max=1.0)

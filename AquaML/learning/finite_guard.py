@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import torch
 from loguru import logger
 
-from AquaML.compat import skips_by_flag
+from AquaML.compat import norms_of, skips_by_flag
 from AquaML.errors import NonFiniteError, non_finite_numbers
 
 LARGEST = math.sqrt(torch.finfo(torch.float32).max)
@@ -75,13 +75,14 @@ def require_finite(numbers: Sequence[Numbers], length: int = 1) -> None:
     Raises:
         NonFiniteError: Names the earliest one with key, environments and vector step.
     """
-    norms = [_counted(item).float().norm() for item in numbers if item.values.numel()]
-    if not norms or math.isfinite(float(torch.stack(norms).norm())):
+    tensors = [_counted(item).float() for item in numbers if item.values.numel()]
+    if not tensors or math.isfinite(float(norms_of(tensors).norm())):
         return
     # A norm can overflow though every number is within bounds, so a suspicion is looked into.
     faults = [fault for fault in map(_fault, numbers) if fault is not None]
     if faults:
-        first = min(faults, key=lambda fault: fault.time)
+        # A value target holds what went wrong after it as well, so it is the last to be blamed.
+        first = min(faults, key=lambda fault: (fault.numbers.site == "value target", fault.time))
         item = first.numbers
         raise non_finite_numbers(item.site, item.key, first.environments, first.value, length - 1 - first.time)
 
@@ -196,7 +197,7 @@ class StepGuard:
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device, scaler: Any, sticky: bool) -> None:
         self.flag = torch.zeros((), device=device)
-        self._left_out = torch.zeros((), device=device)
+        self._faults = torch.zeros((), device=device)
         self._optimizer = optimizer
         self._scaler = scaler
         self._sticky = sticky
@@ -206,7 +207,7 @@ class StepGuard:
     def begin(self) -> None:
         """Forget the last update's faults."""
         self.flag.zero_()
-        self._left_out.zero_()
+        self._faults.zero_()
 
     def scale(self, loss: torch.Tensor) -> torch.Tensor:
         """Return the loss to differentiate.
@@ -230,13 +231,10 @@ class StepGuard:
             self._scaler.step(self._optimizer)
             self._scaler.update()
             # The scaler looks for its scale by gradients that overflow; from 1 on they do so by themselves.
-            overflows = ~torch.isfinite(gradient_norm) & (self._scaler._get_scale_async() <= 1.0)
-            if self._sticky:
-                self.flag.add_(overflows).clamp_(max=1.0)
-            self._left_out.add_(overflows.float().maximum(self.flag))
+            scale = self._scaler._get_scale_async()
+            self._judge(torch.where(scale > 1.0, torch.zeros_like(gradient_norm), gradient_norm))
             return
         self._judge(loss.detach() + gradient_norm)
-        self._left_out.add_(self.flag)
         if self._by_flag:
             self._optimizer.found_inf = self.flag  # type: ignore[attr-defined]
         elif bool(self.flag):
@@ -245,12 +243,13 @@ class StepGuard:
 
     def _judge(self, number: torch.Tensor) -> None:
         # x - x is 0 for a finite number and NaN, which counts as true, for any other.
-        doubt = (number - number).reshape(())
+        doubt = (number - number).reshape(()) if number.dim() else number - number
         if self._sticky:
             torch.logical_or(self.flag, doubt, out=self.flag)
         else:
             torch.ne(doubt, 0.0, out=self.flag)
+            self._faults.add_(self.flag)
 
-    def left_out(self) -> int:
-        """Return how many steps of this update were not taken; one read from the device."""
-        return int(self._left_out)
+    def faults(self) -> int:
+        """Return how many steps of this update were faulty, of a sticky guard 1 at most; one read from the device."""
+        return int(self.flag if self._sticky else self._faults)

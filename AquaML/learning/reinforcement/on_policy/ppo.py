@@ -172,36 +172,34 @@ class PPO(OnPolicyAgent):
         Raises:
             NonFiniteError: There was one, and none is to be skipped or none was left.
         """
-        left_out = self._step_guard.left_out()
-        if not left_out:
+        faults = self._step_guard.faults()
+        if not faults:
             return
-        steps = sum(len(measured["loss/total"]) for measured in self._passes)
-        error = self._name_fault(left_out, steps)
+        joined = {name: torch.cat([measured[name] for measured in self._passes]) for name in self._passes[0]}
+        wrong = ~torch.isfinite(joined["loss/total"] + joined["gradient/norm"])
+        first, steps = int(wrong.nonzero()[0]), len(wrong)
+        left_out = faults if self._skips else steps - first
+        site, key, value = self._name_fault({name: float(values[first]) for name, values in joined.items()}, first)
+        pass_, minibatch = divmod(first, len(self._passes[0]["loss/total"]))
+        error = NonFiniteError(
+            "The {} '{}' is {} in minibatch {} of pass {}. {} of {} steps were left out; parameters and moments hold "
+            "nothing of them. Lower the learning rate, clip gradients (grad_norm_clip), or look for a division, "
+            "logarithm or root in models and losses.".format(site, key, value, minibatch, pass_, left_out, steps),
+            site,
+            key,
+        )
         if not self._skips or left_out == steps:
             raise error
         self.finite_guard.count(error, left_out)
 
-    def _name_fault(self, left_out: int, steps: int) -> NonFiniteError:
-        joined = {name: torch.cat([measured[name] for measured in self._passes]) for name in self._passes[0]}
-        wrong = ~torch.isfinite(joined["loss/total"] + joined["gradient/norm"])
-        first = int(wrong.nonzero()[0])
-        losses = [name for name in joined if name.startswith("loss/") and name != "loss/total"]
-        found = [name for name in losses if not math.isfinite(float(joined[name][first]))]
-        site, key, value = "loss", "total", float(joined["loss/total"][first])
-        if found:
-            key, value = found[0][len("loss/") :], float(joined[found[0]][first])
-        elif math.isfinite(value):
-            site, (key, value) = "gradient", self._wrong_gradient(first)
-        pass_, minibatch = divmod(first, len(self._passes[0]["loss/total"]))
-        return NonFiniteError(
-            "The {} '{}' is {} in minibatch {} of pass {}. {} of {} steps were left out, with parameters, moments and "
-            "normalisers as they were. Lower the learning rate, clip gradients (grad_norm_clip), or look for a "
-            "division, logarithm or root in models and losses.".format(
-                site, key, value, minibatch, pass_, left_out, steps
-            ),
-            site,
-            key,
-        )
+    def _name_fault(self, measured: Dict[str, float], step: int) -> Tuple[str, str, float]:
+        for name, value in measured.items():
+            if name.startswith("loss/") and name != "loss/total" and not math.isfinite(value):
+                return "loss", name[len("loss/") :], value
+        if not math.isfinite(measured["loss/total"]):
+            return "loss", "total", measured["loss/total"]
+        name, norm = self._wrong_gradient(step)
+        return "gradient", name, norm
 
     def _wrong_gradient(self, step: int) -> Tuple[str, float]:
         """Return name and norm of the first gradient of a step that was not finite."""
