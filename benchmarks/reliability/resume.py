@@ -3,6 +3,7 @@
 Each part of a run, first or resumed, is a process of its own.
 """
 
+import functools
 import importlib.util
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from benchmarks.reliability.children import answer_of, fork
 from benchmarks.reliability.digest import run_digests
 from benchmarks.reliability.resumable_runs import INTERVAL, KINDS, ROLLOUT, TIMESTEPS, Kind, make_run
-from benchmarks.reliability.triggers import At, InSave, InUpdate, Stop, send
+from benchmarks.reliability.triggers import At, InSave, InUpdate, Stop, handle_signals_as_usual, send
 
 RUN = "run"
 
@@ -46,7 +47,7 @@ class Cut(NamedTuple):
     file: Optional[str] = None
 
 
-_TERM, _INT, _HUP, _KILL, _USR1 = 143, 130, 129, -9, 10
+_TERM, _INT, _HUP, _KILL = 143, 130, 129, -9
 
 CUTS: Dict[str, Cut] = {
     "stopped at the first update": Cut((_part(0, lambda: At(ROLLOUT, Stop())),)),
@@ -93,7 +94,7 @@ def run(count: int, seed: int, kinds: Optional[List[str]] = None) -> Dict[str, A
         make_run(KINDS[names[0]], Path(folder) / "warm", timesteps=ROLLOUT).train()
         for number, (name, cut) in enumerate(pairs):
             if name not in whole:
-                whole[name] = answer_of(lambda: digests_of(KINDS[name], Path(folder) / name))
+                whole[name] = answer_of(functools.partial(digests_of, KINDS[name], Path(folder) / name))
             resumed = cut_and_resume(KINDS[name], CUTS[cut], Path(folder) / str(number))
             parts = differences(whole[name], resumed)
             if parts:
@@ -138,18 +139,16 @@ def cut_and_resume(kind: Kind, cut: Cut, root: Path) -> Dict[str, str]:
     """
     for number, part in enumerate(cut.parts):
         resume = root / RUN if number else False
-        code = fork(lambda unused: _run_part(kind, part, root, resume)).finish()
+        code = fork(functools.partial(_run_part, kind, part, root, resume)).finish()
         if code != part.ends:
             raise RuntimeError("a part of the run ended with {}, expected {}".format(code, part.ends))
     place = root / RUN if cut.file is None else root / RUN / "checkpoints" / cut.file
-    digests: Dict[str, str] = answer_of(lambda: digests_of(kind, root, place))
+    digests: Dict[str, str] = answer_of(functools.partial(digests_of, kind, root, place))
     return digests
 
 
-def _run_part(kind: Kind, part: Part, root: Path, resume: Any) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        # The tests may run under nohup, or in the background of a shell.
-        signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
+def _run_part(kind: Kind, part: Part, root: Path, resume: Any, unused: int) -> None:
+    handle_signals_as_usual()
     trainer = make_run(kind, root, hooks=part.triggers())
     code = 0
     try:

@@ -1,11 +1,18 @@
 """Hooks that do something at a chosen moment of a run: between steps, within an update, within a save."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any, Callable, Union
 
 from AquaML.coordinator.file_operations import Data
 from AquaML.learning.trainers.hooks import Hook
+
+
+def handle_signals_as_usual() -> None:
+    """Undo what ``nohup`` or the background of a shell has done to the signals of this process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 class Stop:
