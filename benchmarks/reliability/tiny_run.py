@@ -1,7 +1,8 @@
 """The smallest real training: PPO with two layers of eight units on two pendulums, an update every fourth step."""
 
+import hashlib
 from pathlib import Path
-from typing import Any, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import AquaML
 from AquaML.coordinator.coordinator import Coordinator
@@ -61,3 +62,8 @@ class SaveAllKinds(Hook):
 def leftovers(folder: Path) -> List[Path]:
     """Return the temporary files under a folder."""
     return sorted(folder.rglob(".*.tmp"))
+
+
+def digests(folder: Path) -> Dict[str, str]:
+    """Return the SHA-256 of every checkpoint in a folder by name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.aqua")}

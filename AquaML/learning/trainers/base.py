@@ -231,7 +231,7 @@ class Trainer(abc.ABC):
         except (CheckpointWriteError, NonFiniteError) as error:
             if must or self.cfg.on_save_error == "raise":
                 raise
-            logger.warning("{} Training goes on; the checkpoints before it are as they were.", error)
+            logger.warning("{} Training goes on; the checkpoints that are there stay whole.", error)
             return False
         self._announce(path)
         return True
