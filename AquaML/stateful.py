@@ -89,18 +89,24 @@ def kind_differences(current: Any, saved: Any, name: str) -> List[str]:
         return [
             line for key in current if key in saved for line in kind_differences(current[key], saved[key], str(key))
         ]
+    if isinstance(current, tuple) and isinstance(saved, tuple) and len(current) == len(saved):
+        pairs = enumerate(zip(current, saved))
+        return [line for place, (a, b) in pairs for line in kind_differences(a, b, "{}[{}]".format(name, place))]
     if isinstance(current, torch.Tensor) and isinstance(saved, torch.Tensor):
         return tensor_differences({name: current}, {name: saved})
     for kind, words in _KINDS:
-        if isinstance(current, kind) and not isinstance(saved, kind):
-            return ["{} is a {}, expected {}".format(name, type(saved).__name__, words)]
+        if isinstance(current, kind):
+            fits = isinstance(saved, kind) and (kind is not tuple or len(current) == len(saved))
+            return [] if fits else ["{} is a {}, expected {}".format(name, type(saved).__name__, words)]
     return []
 
 
 _KINDS: Tuple[Tuple[Any, str], ...] = (
+    (bool, "True or False"),
     ((int, float), "a number"),
     (str, "a string"),
-    ((list, tuple), "a list"),
+    (tuple, "a tuple of the same length"),
+    (list, "a list"),
     (dict, "a dictionary"),
     (torch.Tensor, "a tensor"),
 )
@@ -174,23 +180,21 @@ class OptimizerState(Stateful):
             found, shape = tuple(moment.shape), tuple(parameter.shape)
             if moment.dim() > 0 and found != shape:
                 lines.append("{} has shape {}, expected {}".format(place, found, shape))
-            elif moment.dim() > 0 and moment.dtype != parameter.dtype:
+            # The count of steps is float32 whatever the parameter is.
+            elif moment.dtype != parameter.dtype and (moment.dim() > 0 or moment.dtype != torch.float32):
                 lines.append("{} is {}, expected {}".format(place, moment.dtype, parameter.dtype))
         return lines
 
     def _differing_hyperparameters(self, groups: List[Dict[str, Any]]) -> List[str]:
+        defaults = self.target.defaults
         # Flags come and go between versions of torch, the numbers of an algorithm (its betas, its momentum) do not.
-        numbers = {
-            name: value
-            for name, value in self.target.defaults.items()
-            if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
-        }
+        numbers = [name for name, value in defaults.items() if type(value) in (int, float, tuple)]
         missing = sorted({name for group in groups for name in numbers if name not in group})
         lines = []
         if missing:
             lines.append("the saved groups lack {}, so another optimiser wrote them".format(", ".join(missing)))
         for group in groups:
-            for name, value in numbers.items():
+            for name, value in defaults.items():
                 if not isinstance(group.get(name), torch.Tensor):  # A rate may be a tensor.
                     lines += kind_differences(value, group.get(name), name)
         return lines

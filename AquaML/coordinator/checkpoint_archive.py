@@ -298,6 +298,8 @@ def parse_metadata(data: np.ndarray) -> Dict[str, Any]:
     for entry in tensors:
         if not isinstance(entry, dict) or set(entry) != {"place", "dtype", "shape", "sha256"}:
             raise ValueError("the metadata describe a tensor otherwise than by place, dtype, shape and sha256")
+        if not isinstance(entry["shape"], list):
+            raise ValueError("a shape that is no list")
     return document
 
 

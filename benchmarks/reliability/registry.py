@@ -22,14 +22,15 @@ class Campaign(NamedTuple):
 _HERE = "benchmarks.reliability."
 
 CAMPAIGNS: Dict[str, Campaign] = {
+    "mutations": Campaign(_HERE + "mutations", 1_500, 10_000),
     "kills": Campaign(_HERE + "kills", 40, 1000),
     "crash_points": Campaign(_HERE + "crash_points", 200, 2000),
     "disk_faults": Campaign(_HERE + "disk_faults", 36, 174),
     "resume": Campaign(_HERE + "resume", 13, 169),
-    "determinism": Campaign(_HERE + "determinism", 4, 24),
+    "determinism": Campaign(_HERE + "determinism", 2, 12),
     "signals": Campaign(_HERE + "signals", 8, 100),
     "injections": Campaign(_HERE + "injections", 120, 120),
-    "soak_64": Campaign(_HERE + "soak", 400_000, 20_000_000, {"num_envs": 64}),
+    "soak_64": Campaign(_HERE + "soak", 200_000, 20_000_000, {"num_envs": 64}),
     "soak_1": Campaign(_HERE + "soak", 20_000, 20_000_000, {"num_envs": 1}),
 }
 """One line for each campaign, in the order in which they are run and reported."""

@@ -408,6 +408,8 @@ def test_forged_files_are_read_where_they_are_sound() -> None:
         with_tensor(shape=[1]),
         with_tensor(shape=[2.0]),
         with_tensor(shape="2"),
+        with_tensor(shape={"2": 1}),
+        with_tensor(shape={}, dtype="float64"),
         with_tensor(shape=[-2]),
         with_tensor(shape=[2**62, 2**62]),
         with_tensor(shape=[2**62] * 10000),
