@@ -52,6 +52,11 @@ class Child:
                 return False
         return True
 
+    def wait_for_more(self, seconds: float = _LONGEST) -> bool:
+        """Collect the next events; return False if time is over or the child has ended."""
+        ready, _, _ = select.select([self._reader], [], [], seconds)
+        return bool(ready) and self._collect()
+
     def _collect(self) -> bool:
         data = os.read(self._reader, 65536)
         self._bytes += data

@@ -26,6 +26,7 @@ CAMPAIGNS: Dict[str, Campaign] = {
     "kills": Campaign(_HERE + "kills", 40, 1000),
     "crash_points": Campaign(_HERE + "crash_points", 200, 2000),
     "disk_faults": Campaign(_HERE + "disk_faults", 36, 174),
+    "directories": Campaign(_HERE + "directories", 10, 50),
     "resume": Campaign(_HERE + "resume", 13, 169),
     "determinism": Campaign(_HERE + "determinism", 2, 12),
     "signals": Campaign(_HERE + "signals", 8, 100),
