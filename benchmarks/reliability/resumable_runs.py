@@ -78,7 +78,7 @@ KINDS: Dict[str, Kind] = {
     "ppo, Discrete sync": Kind("ppo", "CartPole-v1", "sync"),
     "custom agent, Discrete batched": Kind("custom", "CartPole-v1", "batched"),
     "ppo, Dict sharded": Kind("ppo", TwoParts, "sharded", _TWO),
-    "ppo with everything, Ant batched": Kind("ppo_full", "Ant-v5", "batched", {}, "mujoco"),
+    "ppo with everything, Ant batched": Kind("ppo_full", "Ant-v5", "batched", _SHORT, "mujoco"),
 }
 
 

@@ -20,7 +20,7 @@ def test_every_cut_of_every_kind_of_run_resumes_bit_for_bit() -> None:
     figures = resume.run(CAMPAIGNS["resume"].reduced, 0)
     assert figures["different"] == {}
     assert figures["trials"] == figures["equal"] == figures["cuts"] == len(resume.CUTS) == 13
-    assert figures["kinds"] == (13 if importlib.util.find_spec("mujoco") else 10)
+    assert figures["kinds"] == (5 if importlib.util.find_spec("mujoco") else 4)
 
 
 def test_what_must_not_matter_does_not() -> None:
