@@ -91,10 +91,6 @@ class SizeWatch(Hook):
         gc.collect()
         gc.freeze()
 
-    def on_train_end(self, trainer: Any) -> None:
-        """Let the collector see everything again."""
-        gc.unfreeze()
-
     def on_step(self, trainer: Any) -> None:
         """Take a sample if it is time."""
         if trainer.timestep % self._every == 0:
@@ -150,6 +146,7 @@ def run(count: int, seed: int, num_envs: int = 64, hooks: Tuple[Hook, ...] = ())
             trainer.train()
             seconds = time.monotonic() - began
     finally:
+        gc.unfreeze()
         torch.set_num_threads(threads)
     return summary(watch, trainer.statistics.environment_steps, seconds)
 
