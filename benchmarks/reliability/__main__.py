@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from benchmarks.machine import describe_machine
+from benchmarks.reliability.document import write_document
 from benchmarks.reliability.registry import CAMPAIGNS
 from benchmarks.reliability.report import markdown
 
@@ -20,6 +21,9 @@ _NAME = "reliability"
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run what is missing and write the figures after every campaign; return 1 if a campaign failed."""
     options = _parser().parse_args(arguments)
+    if options.write_document:
+        write_document(read_results(options.results))
+        return 0
     failed = False
     for name in options.campaign or list(CAMPAIGNS):
         count = CAMPAIGNS[name].full if options.full else CAMPAIGNS[name].reduced
@@ -81,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--campaign", nargs="+", choices=list(CAMPAIGNS), help="which ones (default: all)")
     parser.add_argument("--full", action="store_true", help="the published counts instead of the reduced ones")
     parser.add_argument("--fresh", action="store_true", help="run again what is there already")
+    parser.add_argument("--write-document", action="store_true", help="copy what is stored to Doc/reliability.md")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where reliability.json and .md are written")
     return parser

@@ -15,16 +15,8 @@ def markdown(results: Dict[str, Any]) -> str:
         "Written by `python -m benchmarks.reliability --full`; "
         "`reliability.json` has the same figures with all versions.",
         "",
-        "| campaign | count | figure | value |",
-        "| --- | ---: | --- | ---: |",
+        *figure_table(results),
     ]
-    for name, record in results.items():
-        count = "{:,}".format(record["count"])
-        if record["count"] < record["full_count"]:
-            count += " of {:,}".format(record["full_count"])
-        for figure, value in _flat("", record["figures"]):
-            lines.append("| {} | {} | {} | {} |".format(name, count, figure, _text(value)))
-            name = count = ""
     lines += ["", "| campaign | date | seed | seconds | Python | torch | system |", "| --- | " + "--- | " * 6]
     for name, record in results.items():
         machine = record["machine"]
@@ -32,6 +24,23 @@ def markdown(results: Dict[str, Any]) -> str:
         cells += [machine["versions"]["torch"], "{}, {}".format(machine["system"], machine["processor"])]
         lines.append("| {} |".format(" | ".join(str(cell) for cell in cells)))
     return "\n".join(lines).replace("| \n", "|\n") + "\n"
+
+
+def figure_table(results: Dict[str, Any]) -> List[str]:
+    """Return one row for every figure, without line ends.
+
+    Args:
+        results: Campaign to its record, as the runner stores it.
+    """
+    lines = ["| campaign | count | figure | value |", "| --- | ---: | --- | ---: |"]
+    for name, record in results.items():
+        count = "{:,}".format(record["count"])
+        if record["count"] < record["full_count"]:
+            count += " of {:,}".format(record["full_count"])
+        for figure, value in _flat("", record["figures"]):
+            lines.append("| {} | {} | {} | {} |".format(name, count, figure, _text(value)).replace("|  |", "| |"))
+            name = count = ""
+    return lines
 
 
 def _flat(prefix: str, value: Any) -> List[Any]:
