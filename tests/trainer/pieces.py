@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List
 
+import numpy as np
 import torch
 
 import AquaML
@@ -48,6 +49,9 @@ def differences(first: Any, second: Any, place: str = "") -> List[str]:
         return [
             line for i, item in enumerate(first) for line in differences(item, second[i], "{}[{}]".format(place, i))
         ]
+    if isinstance(first, np.ndarray):
+        same = isinstance(second, np.ndarray) and first.dtype == second.dtype and np.array_equal(first, second)
+        return [] if same else [place]
     return [] if first == second else [place]
 
 

@@ -1,16 +1,22 @@
 """A resumed run equals the uninterrupted one, bit for bit."""
 
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
+import gymnasium
 import pytest
 import torch
 from pieces import StopAt, agent_state, differences, make_trainer
 
 from AquaML.coordinator.checkpoint_format import read_checkpoint
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import CheckpointError, CheckpointMismatchError, CheckpointNotFoundError, TrainerError
+from AquaML.learning.trainers.hooks import Hook
+from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.tracking.csv_sink import read_rows
 
 VARIANTS: List[Dict[str, Any]] = [
@@ -48,13 +54,133 @@ def test_resume_at_an_update_boundary_equals_no_interruption(variant: Dict[str, 
 
 
 @pytest.mark.parametrize("stop", [1, 21, 47])
-def test_resume_in_the_middle_of_a_rollout_gives_equal_parameters(stop: int) -> None:
-    whole = make_trainer()
+@pytest.mark.parametrize("log_interval", [None, 10])
+def test_resume_in_the_middle_of_a_rollout_equals_no_interruption(stop: int, log_interval: Optional[int]) -> None:
+    whole = make_trainer(run_name="whole", log_interval=log_interval, env_id="CartPole-v1")
     whole.train()
-    make_trainer(run_name="parts", hooks=[StopAt(stop)]).train()
-    second = make_trainer(resume="runs/parts")
+    make_trainer(run_name="parts", log_interval=log_interval, env_id="CartPole-v1", hooks=[StopAt(stop)]).train()
+    # People see the figures of the window that was cut; the resumed run completes it.
+    assert read_rows(Path("runs/parts/progress.csv"))[-1]["timestep"] == str(float(stop))
+    second = make_trainer(resume="runs/parts", log_interval=log_interval, env_id="CartPole-v1")
     second.train()
     assert differences(agent_state(whole.agent), agent_state(second.agent)) == []
+    assert differences(whole.state_dict(), second.state_dict()) == []
+    assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
+
+
+def test_a_run_that_was_finished_is_prolonged_as_if_it_had_been_longer() -> None:
+    whole = make_trainer(run_name="whole")
+    whole.train()
+    make_trainer(run_name="parts", timesteps=40).train()
+    again = make_trainer(resume="runs/parts", timesteps=40)
+    again.train()  # nothing to do, and no further row
+    assert [float(row["timestep"]) for row in read_rows(Path("runs/parts/progress.csv"))] == [16.0, 32.0, 40.0]
+    second = make_trainer(resume="runs/parts")
+    second.train()
+    assert differences(whole.state_dict(), second.state_dict()) == []
+    assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
+
+
+def test_the_argument_goes_before_the_configuration() -> None:
+    for name in ("one", "two"):
+        make_trainer(run_name=name, hooks=[StopAt(20)]).train()
+    for resume, folder in (("runs/one", "one"), (Path("runs/two"), "two"), (False, "three")):
+        trainer = make_trainer(resume="runs/two" if folder == "one" else "runs/one", run_name="three", timesteps=24)
+        trainer.train(resume=resume)
+        assert trainer.run_folder == Path("runs") / folder
+    newest = make_trainer(resume=False, timesteps=28)
+    newest.train(resume=True)
+    assert newest.run_folder == Path("runs/three") and newest.timestep == 28
+
+
+@pytest.mark.parametrize("name", ["runs/parts", "runs/parts/checkpoints", "runs/parts/checkpoints/last.aqua"])
+def test_a_run_is_named_by_its_folder_its_checkpoints_or_one_of_them(name: str) -> None:
+    make_trainer(run_name="parts", timesteps=16).train()
+    trainer = make_trainer(timesteps=20)
+    trainer.train(resume=name)
+    assert trainer.timestep == 20 and trainer.run_folder is not None
+    assert trainer.run_folder.resolve() == Path("runs/parts").resolve()
+
+
+@pytest.mark.parametrize(
+    "resume, kind, message",
+    [
+        (3, TrainerError, "resume is 3; expected True, False, or the path of a run."),
+        (b"runs", TrainerError, "resume is b'runs'; expected True, False, or the path of a run."),
+        ("", TrainerError, "resume is empty; expected True, False, or the path of a run."),
+        ("missing", CheckpointNotFoundError, "resume is 'missing', which does not exist."),
+        ("runs", CheckpointNotFoundError, "resume is 'runs', which is no run folder"),
+    ],
+)
+def test_a_wrong_resume_is_an_error_before_anything_is_made(resume: Any, kind: Any, message: str) -> None:
+    make_trainer(run_name="some", timesteps=16).train()
+    before = sorted(str(path) for path in Path(".").rglob("*"))
+    trainer = make_trainer(timesteps=16)
+    with pytest.raises(kind) as caught:
+        trainer.train(resume=resume)
+    assert message in str(caught.value)
+    assert sorted(str(path) for path in Path(".").rglob("*")) == before
+    trainer.train()
+    assert trainer.timestep == 16
+
+
+def test_a_trainer_goes_back_to_an_earlier_checkpoint_of_its_own_run() -> None:
+    trainer = make_trainer(run_name="whole", checkpoint_interval=20, keep_checkpoints=10)
+    trainer.train()
+    state, rows = trainer.state_dict(), rows_without_time(Path("runs/whole"))
+    with pytest.raises(CheckpointNotFoundError):
+        trainer.train(resume="runs/nowhere")
+    trainer.train(resume="runs/whole/checkpoints/step_20.aqua")
+    assert differences(state, trainer.state_dict()) == []
+    assert rows_without_time(Path("runs/whole")) == rows
+
+
+class Count(Hook):
+    """Has a state."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step(self, trainer: Any) -> None:
+        self.steps += 1
+
+    def state_dict(self) -> Dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+def test_hooks_best_score_and_wall_time_limits_over_a_cut() -> None:
+    settings: Dict[str, Any] = dict(env_id="CartPole-v1", timesteps=160)
+    whole = make_trainer(run_name="whole", hooks=[Count()], **settings)
+    whole.train()
+    first = make_trainer(run_name="parts", hooks=[Count()], stop_seconds=1e-9, **settings)
+    first.train()
+    assert (first.timestep, first.get_status()["stop_reason"]) == (0, "stop_seconds reached")
+    cut = make_trainer(resume="runs/parts", hooks=[Count(), StopAt(101)], **settings)
+    cut.train()
+    second = make_trainer(resume="runs/parts", hooks=[Count()], **settings)
+    second.train()
+    assert second.hooks[0].steps == 160  # type: ignore[attr-defined]
+    assert whole.best_return is not None
+    assert (second.best_return, second.best_timestep) == (whole.best_return, whole.best_timestep)
+    files = [read_checkpoint("runs/{}/checkpoints/best.aqua".format(name)) for name in ("whole", "parts")]
+    assert differences(files[0].parts, files[1].parts) == []
+
+
+def test_tensorboard_shows_every_row_once() -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    make_trainer(run_name="parts", tensorboard=True, hooks=[StopAt(21)]).train()
+    time.sleep(1.1)  # TensorBoard reads files in the order of their names, which count seconds
+    make_trainer(resume="runs/parts", tensorboard=True).train()
+    reader = accumulator.EventAccumulator("runs/parts/tensorboard", size_guidance={"scalars": 0, "tensors": 0})
+    reader.Reload()
+    tag = "loss/total"
+    scalars = reader.Scalars(tag) if tag in reader.Tags()["scalars"] else reader.Tensors(tag)
+    assert [event.step for event in scalars] == [3 * step for step in (16, 32, 48, 64)]
+    steps = reader.Scalars("timestep") if "timestep" in reader.Tags()["scalars"] else reader.Tensors("timestep")
+    assert [event.step for event in steps] == [3 * step for step in (16, 32, 48, 64)]
 
 
 def test_resume_from_a_periodic_checkpoint_file_cuts_the_log() -> None:
@@ -102,22 +228,34 @@ def test_training_goes_on_where_it_stands_when_called_again() -> None:
     assert differences(agent_state(whole.agent), agent_state(parts.agent)) == []
 
 
+def foreign_trainer(**settings: Any) -> SequentialTrainer:
+    """A trainer on environments that offer no state and cannot be replayed."""
+    made = make_trainer(timesteps=40, **settings)
+    vector = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("Pendulum-v1")] * 3)
+    return SequentialTrainer(GymnasiumWrapper(vector), made.agent, made.cfg, hooks=made.hooks)
+
+
 def test_a_foreign_vector_environment_resumes_approximately_and_says_so(log_lines: list) -> None:
-    import gymnasium
-
-    from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-    from AquaML.learning.trainers.sequential import SequentialTrainer
-
-    def trainer(resume: Any) -> SequentialTrainer:
-        made = make_trainer(run_name="foreign", resume=resume, timesteps=40)
-        vector = gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("Pendulum-v1")] * 3)
-        return SequentialTrainer(GymnasiumWrapper(vector), made.agent, made.cfg, hooks=[] if resume else [StopAt(24)])
-
-    trainer(False).train()
-    resumed = trainer("runs/foreign")
+    foreign_trainer(run_name="foreign", hooks=[StopAt(24)]).train()
+    shutil.copytree("runs/foreign", "runs/copy")
+    resumed = foreign_trainer(resume="runs/foreign")
     resumed.train()
     assert resumed.timestep == 40
     assert any("an approximation of the uninterrupted one" in line for line in log_lines)
+    # Approximate as it is, it repeats itself.
+    again = foreign_trainer(resume="runs/copy")
+    again.train()
+    assert differences(agent_state(resumed.agent), agent_state(again.agent)) == []
+
+
+def test_a_foreign_vector_environment_that_has_made_no_step_begins_as_it_would_have_begun(log_lines: list) -> None:
+    whole = foreign_trainer(run_name="whole")
+    whole.train()
+    foreign_trainer(run_name="parts", stop_seconds=1e-9).train()
+    resumed = foreign_trainer(resume="runs/parts")
+    resumed.train()
+    assert differences(whole.state_dict(), resumed.state_dict()) == []
+    assert not any("approximation" in line for line in log_lines)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +288,7 @@ def _elsewhere() -> str:
 
 
 def _folder_without_checkpoint() -> str:
-    Path("runs/empty").mkdir(parents=True)
+    Path("runs/empty/checkpoints").mkdir(parents=True)
     return "runs/empty"
 
 
@@ -163,10 +301,8 @@ def _truncated() -> str:
 
 def _of_other_size() -> str:
     import AquaML
-    from AquaML.environment.gymnasium_envs import GymnasiumWrapper
     from AquaML.learning.model import default_models
     from AquaML.learning.reinforcement.on_policy.ppo import PPO
-    from AquaML.learning.trainers.sequential import SequentialTrainer
 
     AquaML.seed_everything(0)
     pattern = make_trainer(timesteps=16, run_name="wide")

@@ -294,6 +294,11 @@ class Trainer(abc.ABC):
             path = _named(resume)
             if path.is_dir():
                 # A folder that is no run gets no lock either.
+                if not (path / CHECKPOINT_FOLDER).is_dir():
+                    raise CheckpointNotFoundError(
+                        "resume is '{0}', which is no run folder: there is no folder '{1}' in it. Name the run itself, "
+                        "or give resume=True for the newest run in run_directory.".format(resume, CHECKPOINT_FOLDER)
+                    )
                 CheckpointStore(path / CHECKPOINT_FOLDER, 1).require_any()
                 return self._take_up(path)
             if not path.is_file():
