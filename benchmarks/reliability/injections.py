@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import random
 import tempfile
 from pathlib import Path
 from typing import List, NamedTuple
@@ -97,12 +98,13 @@ class InjectionFigures:
 
 
 def cases(count: int, seed: int) -> List[Case]:
-    """Return the first ``count`` of all combinations, early and late ones in turn."""
+    """Return ``count`` of all combinations, drawn by the seed; early and late ones in turn."""
     found = [(site, value, policy) for policy in POLICIES for value in VALUES for site in SITES]
+    random.Random(seed).shuffle(found)
     return [
-        Case(site, value, policy, (index + seed) % 2 == 1, index + seed)
-        for index, (site, value, policy) in enumerate(found)
-    ][:count]
+        Case(site, value, policy, index % 2 == 1, index + seed)
+        for index, (site, value, policy) in enumerate(found[:count])
+    ]
 
 
 def run(count: int, seed: int) -> InjectionFigures:

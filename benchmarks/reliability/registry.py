@@ -30,7 +30,7 @@ CAMPAIGNS: Dict[str, Campaign] = {
     "resume": Campaign(_HERE + "resume", 13, 169),
     "determinism": Campaign(_HERE + "determinism", 2, 12),
     "signals": Campaign(_HERE + "signals", 8, 100),
-    "injections": Campaign(_HERE + "injections", 144, 144),
+    "injections": Campaign(_HERE + "injections", 72, 144),
     "guard_cost": Campaign(_HERE + "guard_cost", 3, 60),
     "soak_64": Campaign(_HERE + "soak", 100_000, 20_000_000, {"num_envs": 64}),
     "soak_1": Campaign(_HERE + "soak", 4_000, 20_000_000, {"num_envs": 1}),
