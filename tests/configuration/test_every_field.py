@@ -164,6 +164,7 @@ TRAINER_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "evaluation_episodes": (3, FIGURES, {"evaluation_interval": 16}),
     "checkpoint_interval": (16, FILES, {}),
     "keep_checkpoints": (1, FILES, {"checkpoint_interval": 8}),
+    "on_save_error": ("raise", ERROR, {"resume": "runs/earlier", "timesteps": 64, "checkpoint_interval": 64}),
     "log_interval": (5, FIGURES, {}),
     "stop_return": (-1e6, TIMESTEP, {}),
     "stop_seconds": (1e-3, TIMESTEP, {}),
@@ -204,6 +205,19 @@ def earlier_run() -> None:
     SequentialTrainer(env, agent, TrainerConfig(**settings)).train()
 
 
+def earlier_run_with_a_folder_in_the_way() -> None:
+    """Leave a run that cannot write its next periodic checkpoint, for ``on_save_error``."""
+    earlier_run()
+    Path("runs/earlier/checkpoints/step_64.aqua").mkdir()
+
+
+PREPARATIONS: Dict[str, Callable[[], None]] = {
+    "resume": earlier_run,
+    "on_save_error": earlier_run_with_a_folder_in_the_way,
+}
+WORDS_OF_ERRORS = {"on_save_error": "step_64.aqua"}
+
+
 @pytest.mark.parametrize(
     "kind, name",
     [(kind, name) for kind, table in TABLES.items() for name in table],
@@ -211,7 +225,7 @@ def earlier_run() -> None:
 )
 def test_a_field_has_an_effect(kind: Type[Config], name: str, capfd: Any) -> None:
     value, what, shared = TABLES[kind][name]
-    prepare = earlier_run if name == "resume" else lambda: None
+    prepare = PREPARATIONS.get(name, lambda: None)
     base = dict(shared)
     if name == "learning_rate_scheduler":
         # Arguments without a scheduler are an error, so the run without one has none.
@@ -220,7 +234,7 @@ def test_a_field_has_an_effect(kind: Type[Config], name: str, capfd: Any) -> Non
     second = outcome({kind: dict(shared, **{name: value})}, capfd, prepare)
     assert first.error == ""
     if what == ERROR:
-        assert str(value[0] if isinstance(value, list) else value) in second.error
+        assert WORDS_OF_ERRORS.get(name, str(value[0] if isinstance(value, list) else value)) in second.error
     else:
         assert second.error == ""
         if name in ("wandb_project",):
