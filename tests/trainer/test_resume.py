@@ -81,6 +81,25 @@ def test_a_run_that_was_finished_is_prolonged_as_if_it_had_been_longer() -> None
     assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
 
 
+def test_a_window_that_was_cut_is_no_best_one_but_the_last_window_of_a_finished_run_may_be() -> None:
+    settings: Dict[str, Any] = dict(env_id="CartPole-v1", timesteps=60, agent={"rollouts": 64})
+    finished = make_trainer(run_name="finished", **settings)
+    finished.train()
+    cut = make_trainer(run_name="cut", hooks=[StopAt(59)], **settings)
+    cut.train()
+    # All environments have finished an episode in both.
+    assert finished.best_return is not None and finished.best_timestep == 60 and cut.best_return is None
+    saved = read_checkpoint("runs/finished/checkpoints/best.aqua")
+    assert saved.metadata["best"] == {"return": finished.best_return, "timestep": 60}
+    assert not Path("runs/cut/checkpoints/best.aqua").exists()
+    again = make_trainer(resume="runs/finished", **settings)
+    again.train()
+    assert (again.best_return, again.best_timestep) == (finished.best_return, 60)
+    resumed = make_trainer(resume="runs/cut", **settings)
+    resumed.train()
+    assert (resumed.best_return, resumed.best_timestep) == (finished.best_return, 60)
+
+
 def test_the_argument_goes_before_the_configuration() -> None:
     for name in ("one", "two"):
         make_trainer(run_name=name, hooks=[StopAt(20)]).train()

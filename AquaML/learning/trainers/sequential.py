@@ -27,6 +27,8 @@ _LARGEST_EVALUATION = 16
 _LOG_WITHOUT_METRICS = 1000
 _FIGURES = ("trainer/loop", "trainer/statistics", "trainer/hook/", "sinks/")
 """Parts of a run that a row of figures changes."""
+_JUDGED = ("training", "finished")
+"""States in which a window's score counts; one that was cut is completed when the run goes on, and counts then."""
 _EVALUATION_SEED = 1_000_000
 """Distance of the evaluation's seed from the training's."""
 
@@ -278,8 +280,10 @@ class SequentialTrainer(Trainer):
         kept = [part for part in self.coordinator.parts() if part.name.startswith(_FIGURES)]
         before = [copy.deepcopy(part.stateful.state_dict()) for part in kept]
         self.log()
+        best = (self.best_return, self.best_timestep)
         for part, state in zip(kept, before):
             part.stateful.load_state_dict(state)
+        self.best_return, self.best_timestep = best
 
     def _log_is_due(self) -> bool:
         if self.cfg.log_interval is not None:
@@ -297,7 +301,7 @@ class SequentialTrainer(Trainer):
         if self._monitor is not None:
             row.update(self._monitor.sample())
         self.write_row(row)
-        if best_window is not None and not self.cfg.evaluation_interval and self.state == "training":
+        if best_window is not None and not self.cfg.evaluation_interval and self.state in _JUDGED:
             self._judge(best_window)
 
     def write_row(self, row: Dict[str, float]) -> None:
