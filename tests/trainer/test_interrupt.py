@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
+from loguru import logger
 from pieces import agent_state, differences, make_trainer
 
 from AquaML.coordinator.checkpoint_format import read_checkpoint
@@ -189,6 +190,33 @@ def test_a_handler_that_somebody_installs_meanwhile_is_theirs() -> None:
         assert signal.getsignal(signal.SIGTERM) is theirs
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_a_signal_that_comes_while_the_log_is_written_is_noted(capfd: Any) -> None:
+    # The handler runs in the thread that holds the logger's lock.
+    def emit(message: Any) -> None:
+        if "mark" in message:
+            send("SIGTERM")(None)
+            time.sleep(0.01)
+
+    number = logger.add(emit, level="INFO")
+    try:
+        with pytest.raises(SystemExit) as caught:
+            make_trainer(run_name="run", hooks=[Act(9, lambda trainer: logger.info("mark"))]).train()
+    finally:
+        logger.remove(number)
+    assert caught.value.code == 143 and saved_timestep() == 9
+    errors = capfd.readouterr().err
+    assert "SIGTERM: finishing the step and saving. Send it again to end at once." in errors
+    assert "Logging error" not in errors
+
+
+def test_a_signal_needs_no_console(monkeypatch: Any) -> None:
+    trainer = make_trainer(run_name="run", hooks=[Act(9, send("SIGTERM"))])
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as caught:
+        trainer.train()
+    assert caught.value.code == 143 and saved_timestep() == 9
 
 
 class Opening(Sink):
