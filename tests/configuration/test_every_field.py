@@ -120,9 +120,21 @@ def tripled(rewards: torch.Tensor) -> torch.Tensor:
     return rewards * rewards.abs() * 3.0
 
 
+class SpoilsThird:
+    """A shaper of rewards that gives NaN in the third of every four updates, as many as a run here has."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, rewards: torch.Tensor) -> torch.Tensor:
+        self._calls += 1
+        return rewards * float("nan") if self._calls % 4 == 3 else rewards
+
+
 # Field: (a value, what must differ, other fields that both runs share)
 PPO_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "device": ("cuda:7", ERROR, {}),
+    "non_finite": ("raise", ERROR, {"non_finite": "skip", "reward_shaper": SpoilsThird()}),
     "rollouts": (16, PARAMETERS, {}),
     "memory_size": (40, FIGURES, {}),
     "discount_factor": (0.5, PARAMETERS, {}),
@@ -215,7 +227,7 @@ PREPARATIONS: Dict[str, Callable[[], None]] = {
     "resume": earlier_run,
     "on_save_error": earlier_run_with_a_folder_in_the_way,
 }
-WORDS_OF_ERRORS = {"on_save_error": "step_64.aqua"}
+WORDS_OF_ERRORS = {"on_save_error": "step_64.aqua", "non_finite": "The value target of environment 0 holds nan"}
 
 
 @pytest.mark.parametrize(
