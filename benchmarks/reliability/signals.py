@@ -215,9 +215,9 @@ class Ended(NamedTuple):
     resumed: str
 
 
-def _one_signal(root: Path, number: int, delay: float) -> Ended:
+def _one_signal(root: Path, number: int, delay: float, pause: float) -> Ended:
     board = Board()
-    child = _start(root, board)
+    child = _start(root, board, pause)
     time.sleep(delay)
     timestep, phase = board.read()
     began = time.monotonic()
@@ -292,7 +292,13 @@ def run(count: int, seed: int) -> Dict[str, Any]:
         # What is imported here, at first use, no child needs to import.
         _reference(folder / "warm", [8])
         ended = [
-            _one_signal(folder / "one{}".format(i), generator.choice(_ENDING), generator.uniform(0.0, LATEST))
+            _one_signal(
+                folder / "one{}".format(i),
+                generator.choice(_ENDING),
+                generator.uniform(0.0, LATEST),
+                # Every other training saves slowly, so that signals come into saves as often as into updates.
+                pause=0.05 if i % 2 else 0.0,
+            )
             for i in range(count)
         ]
         wanted = [result.timestep for result in ended] + [result.timestep + MORE for result in ended]
