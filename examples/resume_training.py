@@ -4,6 +4,7 @@ Run ``python examples/resume_training.py`` and press Ctrl-C once: the step under
 and the program ends with exit code 130. Run the same command again: with ``resume=True`` the trainer finds the newest
 run of this agent and environment in ``run_directory`` and goes on at the next step, with the same optimiser, rollout,
 random streams, running episodes and files. The result is the same, to the last bit, as without the interruption.
+SIGTERM, by which job schedulers end a program, does the same with exit code 143; ``kill -USR1`` saves and goes on.
 After a crash it goes on from the newest periodic checkpoint. Once all steps are done, the same command has nothing to
 do; a larger ``--timesteps`` prolongs the run, and another ``--run-directory`` begins a new one.
 
