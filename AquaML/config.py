@@ -223,7 +223,7 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 def _parse_json(text: str, source: Path) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ConfigError("'{}' is not valid JSON: {}".format(source, error)) from error
 
 
@@ -237,7 +237,7 @@ def _parse_yaml(text: str, source: Path) -> Any:
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     try:
         return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
         raise ConfigError("'{}' is not valid YAML: {}".format(source, error)) from error
 
 

@@ -7,7 +7,7 @@ or a list, tuple or dict of such values: nothing needs pickle.
 import abc
 import copy
 import dataclasses
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 
@@ -101,6 +101,20 @@ def kind_differences(current: Any, saved: Any, name: str) -> List[str]:
     return []
 
 
+def _mixed_moments(states: Dict[Any, Dict[str, Any]], parameters: Dict[Any, torch.Tensor]) -> List[str]:
+    """Return one line per moment that is one number for one parameter and one for each entry for another."""
+    kinds: Dict[str, Set[bool]] = {"step": {True}}
+    for index, moments in states.items():
+        for name, moment in moments.items():
+            found = kinds.setdefault(name, set())
+            if isinstance(moment, torch.Tensor):
+                # Of a parameter with one entry both look alike.
+                found |= {moment.numel() == 1} if parameters[index].numel() > 1 else set()
+            elif moment is not None:
+                found.add(True)
+    return ["{} is a number for some parameters and a tensor for others".format(n) for n in kinds if len(kinds[n]) > 1]
+
+
 _KINDS: Tuple[Tuple[Any, str], ...] = (
     (bool, "True or False"),
     ((int, float), "a number"),
@@ -166,6 +180,7 @@ class OptimizerState(Stateful):
                 lines.append("moments of an unknown parameter {}".format(index))
             else:
                 lines += self._differing_moments(index, by_index[index], moments)
+        lines = lines or _mixed_moments(state["state"], by_index)
         if lines:
             raise StateError("{}: {}".format(owner, "; ".join(lines)))
 
@@ -195,8 +210,13 @@ class OptimizerState(Stateful):
             lines.append("the saved groups lack {}, so another optimiser wrote them".format(", ".join(missing)))
         for group in groups:
             for name, value in defaults.items():
-                if not isinstance(group.get(name), torch.Tensor):  # A rate may be a tensor.
-                    lines += kind_differences(value, group.get(name), name)
+                other = group.get(name)
+                if isinstance(other, torch.Tensor) and other.numel() == 1 and other.is_floating_point():
+                    continue  # A rate may be a tensor.
+                lines += kind_differences(value, other, name)
+                # Flags such as amsgrad decide which moments there are.
+                if type(value) is bool and type(other) is bool and name not in _IMPLEMENTATION_FLAGS and other != value:
+                    lines.append("{} is {}, expected {}".format(name, other, value))
         return lines
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:

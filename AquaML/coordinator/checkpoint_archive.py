@@ -22,7 +22,7 @@ DIGEST_LENGTH = 64
 
 LARGEST_METADATA = 64 * 2**20
 """Bytes of ``metadata.json`` at most; big values belong in tensors and arrays."""
-MOST_VALUES = 400_000
+MOST_VALUES = 250_000
 """Values in ``metadata.json`` at most, and one more for each 128 bytes: what bounds the memory that reading takes."""
 MOST_TENSORS = 50_000
 

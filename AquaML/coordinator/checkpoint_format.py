@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, NoReturn, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple, Union
 
 import numpy as np
 
@@ -49,6 +49,8 @@ _LONGEST_TAIL = 160
 _FIRST_VERSION = re.compile(rb'"format_version": *1[,}]')
 """What stands near the beginning of a file of format version 1, which had no end of its own."""
 _HEAD = 256
+_LARGEST_OF_OTHER_VERSION = 2**30
+"""Bytes up to which a digest is compared before a file is told to be of another version."""
 _PIECE = 2**20
 
 
@@ -188,10 +190,14 @@ def _size_of(source: Path) -> int:
 
 def _read_whole(file: BinaryIO, size: int, source: Path) -> Checkpoint:
     tail = _read_tail(file, size, source)
+    archive = _open_archive(file, tail, source)
     if _digest_of(file, tail.digested) != tail.digest:
-        _blame(file, tail, source)
+        raise CheckpointCorruptError(
+            "'{}' is damaged: its SHA-256 differs from the one written at its end. The damage is in {}.".format(
+                source, _damaged_places(archive)
+            )
+        )
     try:
-        archive = CheckpointArchive(file, tail.digested, tail.metadata_size)
         document = archive.document
         checkpoint = Checkpoint(decode(document["metadata"], archive.take), decode(document["parts"], archive.take))
         archive.require_complete()
@@ -205,10 +211,19 @@ def _read_whole(file: BinaryIO, size: int, source: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read_metadata(file: BinaryIO, size: int, source: Path) -> Dict[str, Any]:
-    tail = _read_tail(file, size, source)
+def _open_archive(file: BinaryIO, tail: _Tail, source: Path) -> CheckpointArchive:
+    """Read the structure, which accounts for every byte, before anything is done that takes time in proportion."""
     try:
-        archive = CheckpointArchive(file, tail.digested, tail.metadata_size)
+        return CheckpointArchive(file, tail.digested, tail.metadata_size)
+    except Exception as error:  # A damaged or forged file can fail in any way while it is read.
+        raise CheckpointCorruptError(
+            "'{}' is damaged: its structure or metadata are none of a checkpoint ({}).".format(source, _reason(error))
+        ) from error
+
+
+def _read_metadata(file: BinaryIO, size: int, source: Path) -> Dict[str, Any]:
+    archive = _open_archive(file, _read_tail(file, size, source), source)
+    try:
         metadata = decode(archive.document["metadata"], archive.take)
         if not isinstance(metadata, dict):
             raise ValueError("the metadata are no dictionary")
@@ -230,7 +245,7 @@ def _read_tail(file: BinaryIO, size: int, source: Path) -> _Tail:
     version = int(match.group(1))
     if version != FORMAT_VERSION:
         # Of every format the last bytes are the SHA-256 of those before: a damaged number is no other version.
-        if _digest_of(file, tail.digested) != tail.digest:
+        if size <= _LARGEST_OF_OTHER_VERSION and _digest_of(file, tail.digested) != tail.digest:
             raise CheckpointCorruptError("'{}' is damaged: its SHA-256 differs from the one at its end.".format(source))
         raise _other_version(version, source)
     return tail
@@ -276,18 +291,10 @@ def _digest_of(file: BinaryIO, length: int) -> str:
     return digest.hexdigest()
 
 
-def _blame(file: BinaryIO, tail: _Tail, source: Path) -> NoReturn:
-    """Raise an error that says where a file is damaged, as far as that can be told."""
-    try:
-        places = CheckpointArchive(file, tail.digested, tail.metadata_size).damaged()
-    except Exception:  # The structure itself is damaged; there is no more to tell.
-        places = []
+def _damaged_places(archive: CheckpointArchive) -> str:
+    places = archive.damaged()
     shown = ", ".join(places[:5]) + (" and {} more".format(len(places) - 5) if len(places) > 5 else "")
-    raise CheckpointCorruptError(
-        "'{}' is damaged: its SHA-256 differs from the one written at its end. The damage is in {}.".format(
-            source, shown or "its structure or metadata"
-        )
-    )
+    return shown or "its structure or metadata"
 
 
 def _check_parts(checkpoint: Checkpoint) -> None:

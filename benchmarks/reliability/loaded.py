@@ -31,6 +31,7 @@ class Subject(NamedTuple):
         parts: The parts of the object that ``load`` restores.
         roles: The roles of these parts.
         blank: Their states before anything was loaded.
+        blank_digest: The digest of these states.
         works: Uses the object after a load; raises if it cannot be used.
         is_exact: Whether a load that succeeded calls itself exact.
     """
@@ -42,6 +43,7 @@ class Subject(NamedTuple):
     parts: Callable[[], List[Part]]
     roles: Tuple[str, ...]
     blank: Dict[str, Any]
+    blank_digest: str
     works: Callable[[], None]
     is_exact: Callable[[], bool]
 
@@ -123,7 +125,18 @@ def _agent_subject(name: str, env: GymnasiumWrapper, folder: Path) -> Subject:
         _step(agent)
 
     blank = copy.deepcopy(collect_states(parts()))
-    return Subject(name, contents[0], contents[1], agent.load, parts, (WEIGHTS, TRAINING), blank, works, lambda: True)
+    return Subject(
+        name,
+        contents[0],
+        contents[1],
+        agent.load,
+        parts,
+        (WEIGHTS, TRAINING),
+        blank,
+        exact_digest(blank),
+        works,
+        lambda: True,
+    )
 
 
 def _run_subject(folder: Path) -> Subject:
@@ -155,6 +168,7 @@ def _run_subject(folder: Path) -> Subject:
         trainer.coordinator.parts,
         ROLES,
         blank,
+        exact_digest(blank),
         works,
         is_exact,
     )

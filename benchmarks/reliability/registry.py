@@ -22,7 +22,8 @@ class Campaign(NamedTuple):
 _HERE = "benchmarks.reliability."
 
 CAMPAIGNS: Dict[str, Campaign] = {
-    "mutations": Campaign(_HERE + "mutations", 1_500, 10_000),
+    "mutations": Campaign(_HERE + "mutations", 1_000, 10_000),
+    "hostile": Campaign(_HERE + "hostile", 130, 390),
     "kills": Campaign(_HERE + "kills", 40, 1000),
     "crash_points": Campaign(_HERE + "crash_points", 200, 2000),
     "disk_faults": Campaign(_HERE + "disk_faults", 36, 174),

@@ -454,7 +454,7 @@ def test_the_zip_must_be_as_it_is_written() -> None:
         (content[content.index(end) :], b"before the end" + content[content.index(end) :]),
     ]:
         replaced(content, old, new)
-        with pytest.raises(CheckpointCorruptError, match="AquaML did not write it"):
+        with pytest.raises(CheckpointCorruptError, match="structure or metadata are none"):
             read_checkpoint(FILE)
     directory = content[entry:].replace(name, b"/absolute/name/bin")
     replaced(content, content[entry:], directory)
