@@ -82,7 +82,7 @@ class NonFiniteError(AquaMLError, ValueError):
 
 
 class EnvironmentNonFiniteError(NonFiniteError, EnvironmentContractError):
-    """An environment gave NaN or infinity."""
+    """An environment gave NaN or infinity, or was to take it as an action."""
 
 
 class TrainerError(AquaMLError, RuntimeError):

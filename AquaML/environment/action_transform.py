@@ -5,7 +5,7 @@ from typing import Any, Dict, Mapping, Tuple
 import numpy as np
 
 from AquaML.environment.spaces import BOX, DISCRETE, SpaceLayout, TensorSpec, compress, first_row
-from AquaML.errors import EnvironmentContractError, SpaceError
+from AquaML.errors import EnvironmentContractError, EnvironmentNonFiniteError, SpaceError
 
 
 class ActionTransform:
@@ -104,8 +104,10 @@ def _require_no_nan(spec: TensorSpec, values: np.ndarray) -> None:
     total = np.add.reduce(values, axis=None)
     # A sum is NaN if an entry is; it may also be where infinities meet, so a suspicion is looked into.
     if total != total and np.isnan(values).any():
-        raise EnvironmentContractError(
-            "Action '{}' holds NaN for environment {}; the policy's output is not usable.".format(
-                spec.name, first_row(np.isnan(values))
-            )
+        row = first_row(np.isnan(values))
+        raise EnvironmentNonFiniteError(
+            "Action '{}' holds NaN for environment {}; the policy's output is not usable.".format(spec.name, row),
+            "action",
+            spec.name,
+            (row,),
         )

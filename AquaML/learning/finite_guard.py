@@ -198,6 +198,7 @@ class StepGuard:
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device, scaler: Any, sticky: bool) -> None:
         self.flag = torch.zeros((), device=device)
         self._faults = torch.zeros((), device=device)
+        self._one, self._nan = torch.ones((), device=device), torch.full((), float("nan"), device=device)
         self._optimizer = optimizer
         self._scaler = scaler
         self._sticky = sticky
@@ -218,7 +219,7 @@ class StepGuard:
         if not self._scales:
             return loss
         self._judge(loss.detach())
-        return self._scaler.scale(torch.where(self.flag.bool(), loss * float("nan"), loss))
+        return self._scaler.scale(loss * torch.where(self.flag.bool(), self._nan, self._one))
 
     def step(self, loss: torch.Tensor, gradient_norm: torch.Tensor) -> None:
         """Take the optimiser's step unless the loss, the norm, or in a sticky guard one before them, is not finite.
@@ -228,11 +229,11 @@ class StepGuard:
             gradient_norm: Norm of all gradients before clipping, shape ``()``.
         """
         if self._scales:
+            # The scaler looks for its scale by gradients that overflow; from 1 on they do so by themselves.
+            excused = torch.logical_or(self._scaler._get_scale_async() > 1.0, self.flag)
+            self._judge(torch.where(excused, torch.zeros_like(gradient_norm), gradient_norm))
             self._scaler.step(self._optimizer)
             self._scaler.update()
-            # The scaler looks for its scale by gradients that overflow; from 1 on they do so by themselves.
-            scale = self._scaler._get_scale_async()
-            self._judge(torch.where(scale > 1.0, torch.zeros_like(gradient_norm), gradient_norm))
             return
         self._judge(loss.detach() + gradient_norm)
         if self._by_flag:
