@@ -17,7 +17,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
 
 import torch
 
@@ -33,8 +33,6 @@ from benchmarks.reliability.tiny_run import NAME, ROLLOUT, SaveAllKinds, leftove
 _FOREVER = 10**9
 _LONGEST_LIFE = 0.04
 """Seconds from the first acknowledged save to the kill, at most."""
-_LONGEST_SAVE = 0.002
-"""Seconds from the beginning of a file to the kill, at most, where a save is aimed at."""
 _MOST_SAVES = 8
 _EARLY, _ANY_TIME = 1, 3
 """Of ten children one is killed while its run begins, three at any time, and six after a file was begun."""
@@ -75,14 +73,14 @@ class TellingOperations(FileOperations):
     def create(self, path: Path) -> BinaryIO:
         """Tell, and open the file."""
         if path.parent.name == CHECKPOINT_FOLDER:
-            tell(self._descriptor, BEGUN)
+            tell(self._descriptor, BEGUN, time.monotonic_ns())
         return super().create(path)
 
     def sync_folder(self, folder: Path) -> None:
         """Bring the folder to the disk, and tell."""
         super().sync_folder(folder)
         if folder.name == CHECKPOINT_FOLDER:
-            tell(self._descriptor, ENDED)
+            tell(self._descriptor, ENDED, time.monotonic_ns())
 
 
 class Acknowledge(Hook):
@@ -111,7 +109,7 @@ def run(
     figures = KillFigures()
     with tempfile.TemporaryDirectory() as place:
         tiny_trainer(Path(place) / "warm").train()
-        begin = _seconds_to_begin(Path(place) / "begin")
+        begin, save = _usual_seconds(Path(place) / "usual")
         for index in range(count):
             root = Path(place) / str(index)
             child = fork(partial(_train, root, operations=operations))
@@ -123,7 +121,7 @@ def run(
                 child.collect_for(randomness.uniform(0.0, _LONGEST_LIFE))
             else:
                 child.wait_for(BEGUN, randomness.randint(2, _MOST_SAVES))
-                child.collect_for(randomness.uniform(0.0, _LONGEST_SAVE))
+                child.collect_for(randomness.uniform(0.0, save))
             _count(figures, _kill(child), answer_of(partial(_examine, root)))
             shutil.rmtree(str(root), ignore_errors=True)
         for index in range(max(1, count // 200) if cold is None else cold):
@@ -133,14 +131,18 @@ def run(
     return figures
 
 
-def _seconds_to_begin(root: Path) -> float:
+def _usual_seconds(root: Path) -> Tuple[float, float]:
+    """Return how long a run takes to begin, and a checkpoint's file to be written and brought to the disk."""
     began = time.monotonic()
     child = fork(lambda descriptor: _train(root, descriptor, TellingOperations))
     child.wait_for(ACKNOWLEDGED)
-    seconds = time.monotonic() - began
+    to_begin = time.monotonic() - began
+    child.wait_for(ENDED, 2 * _MOST_SAVES)
     child.kill()
     child.finish()
-    return seconds
+    times = [[event.number for event in child.events if event.kind == kind] for kind in (BEGUN, ENDED)]
+    lengths = sorted(ended - begun for begun, ended in zip(*times))
+    return to_begin, 1e-9 * lengths[len(lengths) // 2]
 
 
 def _train(root: Path, descriptor: int, operations: Callable[[int], FileOperations]) -> None:
