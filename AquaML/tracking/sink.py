@@ -52,5 +52,7 @@ class Sink(Stateful, abc.ABC):
             raise StateError("sink '{}': rows is {!r}".format(self.name, state["rows"]))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Restore the number of rows; called before :meth:`open`."""
+        """Restore the number of rows; called before :meth:`open`, and between the last row and :meth:`close` where that
+        row belongs to a window that a resumed run completes.
+        """
         self.rows = state["rows"]
