@@ -2,14 +2,18 @@
 
 The reader trusts nothing: it takes the members in the order in which they are written, none twice, none compressed,
 none longer than the file, and every byte of the file belongs to one of them or to the zip's own directory.
+
+The digest at the end covers every byte before it but those of tensors, whose own digests stand in ``metadata.json`` and
+so are covered too: each byte is hashed once.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import struct
 import zipfile
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 import numpy as np
 
@@ -17,6 +21,9 @@ from AquaML.coordinator.file_operations import Data
 from AquaML.coordinator.state_codec import DEEPEST_NESTING, Blob, stored_size
 
 FORMAT_NAME = "AquaML checkpoint"
+FORMAT_VERSION = 2
+FORMAT_TEXT = "{} {}".format(FORMAT_NAME, FORMAT_VERSION)
+"""What stands at the beginning of ``metadata.json`` and again at the end of the file."""
 METADATA_MEMBER = "metadata.json"
 DIGEST_LENGTH = 64
 
@@ -43,7 +50,7 @@ _PIECE = 2**20
 
 
 def write_archive(write: Callable[[Data], None], document: bytes, blobs: List[Blob], tail: str) -> None:
-    """Write the zip, and at its end the SHA-256 of everything before.
+    """Write the zip, and at its end the SHA-256 of everything before but the bytes of tensors.
 
     Args:
         write: Takes the bytes, in their order.
@@ -53,17 +60,21 @@ def write_archive(write: Callable[[Data], None], document: bytes, blobs: List[Bl
     """
     sink = _DigestedStream(write)
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[call-overload]
-        _write_member(archive, METADATA_MEMBER, document)
+        _write_member(archive, METADATA_MEMBER, document, None)
         for index, blob in enumerate(blobs):
-            _write_member(archive, member_name(index), blob.data.data)
+            _write_member(archive, member_name(index), blob.data.data, sink)
         archive.comment = tail.encode("ascii") + b"0" * DIGEST_LENGTH
     sink.finish()
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, data: Data) -> None:
+def _write_member(archive: zipfile.ZipFile, name: str, data: Data, sink: Optional["_DigestedStream"]) -> None:
     # A fixed date: equal states give equal files.
     with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
-        member.write(data)
+        if sink is None:
+            member.write(data)
+        else:
+            with sink.leaving_out():
+                member.write(data)
 
 
 def member_name(index: int) -> str:
@@ -72,7 +83,7 @@ def member_name(index: int) -> str:
 
 
 class _DigestedStream:
-    """What the zip is written to: passes bytes on, and in place of the last 64 their SHA-256.
+    """What the zip is written to: passes bytes on, and in place of the last 64 the SHA-256 of those to be covered.
 
     It cannot be sought in, so that the zip is written from front to back, in one go.
     """
@@ -81,12 +92,25 @@ class _DigestedStream:
         self._write = write
         self._digest = hashlib.sha256()
         self._held = b""
+        self._leaves_out = False
+
+    @contextlib.contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Pass on what is written in this block without hashing it; it is not the last that is written."""
+        self._emit(self._held)
+        self._held, self._leaves_out = b"", True
+        try:
+            yield
+        finally:
+            self._leaves_out = False
 
     def write(self, data: Data) -> int:
         """Pass on all but the last 64 bytes of what has come so far."""
         view = memoryview(data)
         length = len(view)
-        if length < DIGEST_LENGTH:
+        if self._leaves_out:
+            self._write(view)
+        elif length < DIGEST_LENGTH:
             held = self._held + bytes(view)
             self._emit(held[:-DIGEST_LENGTH])
             self._held = held[-DIGEST_LENGTH:]
@@ -110,6 +134,10 @@ class _DigestedStream:
 
 
 # ---------------------------------------------------------------------- reading
+
+
+class TensorDigestError(ValueError):
+    """The bytes of a tensor are not those whose digest stands in the metadata."""
 
 
 class _Member(NamedTuple):
@@ -198,11 +226,26 @@ class CheckpointArchive:
             raise ValueError("the file ends before byte {}".format(start + size))
         return data
 
+    def digest(self) -> str:
+        """Return the SHA-256 of every byte before the digest itself but those of tensors."""
+        digest = hashlib.sha256()
+        position = 0
+        for start, stop in [(member.start, member.start + member.size) for member in self._members] + [
+            (self._end,) * 2
+        ]:
+            while position < start:
+                length = min(_PIECE, start - position)
+                digest.update(self._read(position, length).data)
+                position += length
+            position = stop
+        return digest.hexdigest()
+
     def take(self, index: int) -> Blob:
         """Read one tensor's bytes and compare their digest.
 
         Raises:
-            ValueError: It was taken before, or its digest differs.
+            TensorDigestError: Its digest differs.
+            ValueError: There is none, or it was taken before.
         """
         if type(index) is not int or not 0 <= index < len(self._members) or self._taken[index]:
             raise ValueError("a tensor is missing or used twice")
@@ -211,7 +254,7 @@ class CheckpointArchive:
         entry = member.entry
         data = self._read(member.start, member.size)
         if hashlib.sha256(data.data).hexdigest() != entry["sha256"]:
-            raise ValueError("{} has another SHA-256 than the metadata say".format(_short(entry["place"])))
+            raise TensorDigestError("{} has another SHA-256 than the metadata say".format(_short(entry["place"])))
         return Blob(_short(entry["place"]), entry["dtype"], tuple(entry["shape"]), data)
 
     def require_complete(self) -> None:
@@ -288,7 +331,7 @@ def parse_metadata(data: np.ndarray) -> Dict[str, Any]:
         parse_float=_finite,
         parse_constant=_refuse_constant,
     )
-    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+    if not isinstance(document, dict) or document.get("format") != FORMAT_TEXT:
         raise ValueError("the metadata do not name the format")
     if set(document) != {"format", "metadata", "parts", "tensors"}:
         raise ValueError("the metadata hold {} entries".format(len(document)))

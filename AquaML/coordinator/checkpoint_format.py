@@ -1,9 +1,8 @@
 """The checkpoint file: a standard zip with ``metadata.json`` and one raw little-endian member per tensor.
 
 Nothing in it is code, nothing is pickled, and any zip tool opens it. AquaML's own reader is stricter than a zip tool:
-see ``checkpoint_archive.py``.
-The last bytes, the zip's comment, name the format, its version and the SHA-256 of everything before; the metadata hold
-the SHA-256 of each tensor. The layout is described in ``Doc/architecture.md``.
+see ``checkpoint_archive.py``. The last bytes, the zip's comment, name the format, its version and the SHA-256 of
+everything before but the tensors; the metadata hold the SHA-256 of each tensor. The layout is described in ``Doc/architecture.md``.
 """
 
 import dataclasses
@@ -20,10 +19,13 @@ import numpy as np
 from AquaML.coordinator.checkpoint_archive import (
     DIGEST_LENGTH,
     FORMAT_NAME,
+    FORMAT_TEXT,
+    FORMAT_VERSION,
     LOCAL_SIGNATURE,
     METADATA_MEMBER,
     MOST_TENSORS,
     CheckpointArchive,
+    TensorDigestError,
     excess,
     write_archive,
 )
@@ -39,7 +41,7 @@ from AquaML.errors import (
     StateError,
 )
 
-FORMAT_VERSION = 2
+__all__ = ["FORMAT_VERSION", "Checkpoint", "read_checkpoint", "read_metadata", "write_checkpoint"]
 
 _TAIL = FORMAT_NAME + " {}, metadata {} bytes, SHA-256 "
 _TAIL_PATTERN = re.compile(
@@ -49,9 +51,6 @@ _LONGEST_TAIL = 160
 _FIRST_VERSION = re.compile(rb'"format_version": *1[,}]')
 """What stands near the beginning of a file of format version 1, which had no end of its own."""
 _HEAD = 256
-_LARGEST_OF_OTHER_VERSION = 2**30
-"""Bytes up to which a digest is compared before a file is told to be of another version."""
-_PIECE = 2**20
 
 
 @dataclasses.dataclass
@@ -121,7 +120,7 @@ def _document(checkpoint: Checkpoint) -> Tuple[bytes, List[Blob]]:
         }
         for blob in blobs
     ]
-    values = {"format": FORMAT_NAME, "metadata": metadata, "parts": parts, "tensors": tensors}
+    values = {"format": FORMAT_TEXT, "metadata": metadata, "parts": parts, "tensors": tensors}
     text = json.dumps(values, allow_nan=False).encode("ascii")
     problem = excess(np.frombuffer(text, np.uint8)) or (
         "{} tensors".format(len(blobs)) if len(blobs) > MOST_TENSORS else ""
@@ -157,7 +156,7 @@ def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
 
 
 def read_metadata(path: Union[str, Path]) -> Dict[str, Any]:
-    """Read only the metadata, without the tensors and without comparing the digest of the whole file.
+    """Read only the metadata, without the tensors; damage of tensors is not noticed.
 
     Raises:
         CheckpointError: As :func:`read_checkpoint`.
@@ -191,17 +190,17 @@ def _size_of(source: Path) -> int:
 def _read_whole(file: BinaryIO, size: int, source: Path) -> Checkpoint:
     tail = _read_tail(file, size, source)
     archive = _open_archive(file, tail, source)
-    if _digest_of(file, tail.digested) != tail.digest:
-        raise CheckpointCorruptError(
-            "'{}' is damaged: its SHA-256 differs from the one written at its end. The damage is in {}.".format(
-                source, _damaged_places(archive)
-            )
-        )
     try:
         document = archive.document
         checkpoint = Checkpoint(decode(document["metadata"], archive.take), decode(document["parts"], archive.take))
         archive.require_complete()
         _check_parts(checkpoint)
+    except TensorDigestError as error:
+        raise CheckpointCorruptError(
+            "'{}' is damaged: the SHA-256 of {} differs from the one that was written.".format(
+                source, _damaged_places(archive)
+            )
+        ) from error
     except Exception as error:  # A forged file can fail in any way while it is decoded.
         raise CheckpointCorruptError(
             "'{}' has a sound digest but no sound content, so AquaML did not write it ({}).".format(
@@ -212,9 +211,15 @@ def _read_whole(file: BinaryIO, size: int, source: Path) -> Checkpoint:
 
 
 def _open_archive(file: BinaryIO, tail: _Tail, source: Path) -> CheckpointArchive:
-    """Read the structure, which accounts for every byte, before anything is done that takes time in proportion."""
+    """Read structure and metadata, which account for every byte, and compare their digest.
+
+    The digests of tensors stand in the metadata; they are compared when a tensor is read.
+    """
     try:
-        return CheckpointArchive(file, tail.digested, tail.metadata_size)
+        archive = CheckpointArchive(file, tail.digested, tail.metadata_size)
+        if archive.digest() != tail.digest:
+            raise ValueError("its SHA-256 differs from the one written at its end")
+        return archive
     except Exception as error:  # A damaged or forged file can fail in any way while it is read.
         raise CheckpointCorruptError(
             "'{}' is damaged: its structure or metadata are none of a checkpoint ({}).".format(source, _reason(error))
@@ -241,14 +246,14 @@ def _read_tail(file: BinaryIO, size: int, source: Path) -> _Tail:
     match = _TAIL_PATTERN.search(file.read(_LONGEST_TAIL))
     if match is None:
         raise _without_tail(file, size, source)
-    tail = _Tail(int(match.group(2)), match.group(3).decode("ascii"), size - DIGEST_LENGTH)
     version = int(match.group(1))
     if version != FORMAT_VERSION:
-        # Of every format the last bytes are the SHA-256 of those before: a damaged number is no other version.
-        if size <= _LARGEST_OF_OTHER_VERSION and _digest_of(file, tail.digested) != tail.digest:
-            raise CheckpointCorruptError("'{}' is damaged: its SHA-256 differs from the one at its end.".format(source))
+        file.seek(0)
+        # Beginning and end of a file agree on its version: a damaged number is no other version.
+        if '"{} {}"'.format(FORMAT_NAME, version).encode("ascii") not in file.read(_HEAD):
+            raise CheckpointCorruptError("'{}' is damaged: its end tells another version.".format(source))
         raise _other_version(version, source)
-    return tail
+    return _Tail(int(match.group(2)), match.group(3).decode("ascii"), size - DIGEST_LENGTH)
 
 
 def _without_tail(file: BinaryIO, size: int, source: Path) -> CheckpointError:
@@ -279,22 +284,9 @@ def _other_version(version: int, source: Path) -> CheckpointVersionError:
     )
 
 
-def _digest_of(file: BinaryIO, length: int) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while length > 0:
-        piece = file.read(min(_PIECE, length))
-        if not piece:
-            break
-        digest.update(piece)
-        length -= len(piece)
-    return digest.hexdigest()
-
-
 def _damaged_places(archive: CheckpointArchive) -> str:
     places = archive.damaged()
-    shown = ", ".join(places[:5]) + (" and {} more".format(len(places) - 5) if len(places) > 5 else "")
-    return shown or "its structure or metadata"
+    return ", ".join(places[:5]) + (" and {} more".format(len(places) - 5) if len(places) > 5 else "")
 
 
 def _check_parts(checkpoint: Checkpoint) -> None:

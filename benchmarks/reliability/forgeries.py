@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any, Callable, Dict, List, Tuple
 
-from AquaML.coordinator.checkpoint_format import FORMAT_VERSION
+from AquaML.coordinator.checkpoint_archive import FORMAT_NAME, FORMAT_VERSION
 from benchmarks.reliability.damage import DAMAGES
 from benchmarks.reliability.forging import Unpacked, pack, redigest, unpack, with_tensor_digests
 
@@ -244,7 +244,10 @@ def swap_parts(content: bytes, other: bytes, generator: random.Random) -> bytes:
 def change_the_version(content: bytes, other: bytes, generator: random.Random) -> bytes:
     """The format has another number."""
     document, tensors = unpack(content)
-    return pack(document, tensors, generator.choice((0, 1, FORMAT_VERSION + 1, 10**8)))
+    version = generator.choice((0, 1, FORMAT_VERSION + 1, 10**8))
+    if generator.random() < 0.5:
+        document["format"] = "{} {}".format(FORMAT_NAME, version)
+    return pack(document, tensors, version)
 
 
 def broken_json(content: bytes, other: bytes, generator: random.Random) -> bytes:

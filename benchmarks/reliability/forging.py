@@ -6,6 +6,7 @@ The second reader shares no code with AquaML's: it goes by the zip's own directo
 import hashlib
 import io
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 import numpy as np
 import torch
 
-from AquaML.coordinator.checkpoint_archive import DIGEST_LENGTH, FORMAT_NAME, write_archive
+from AquaML.coordinator.checkpoint_archive import DIGEST_LENGTH, FORMAT_NAME, CheckpointArchive, write_archive
 from AquaML.coordinator.checkpoint_format import FORMAT_VERSION
 from AquaML.coordinator.state_codec import Blob, encode
 
@@ -77,9 +78,15 @@ def pack(document: Any, tensors: Sequence[bytes], version: int = FORMAT_VERSION)
 
 
 def redigest(content: bytes) -> bytes:
-    """Replace the last bytes of a file by the right digest of those before."""
-    body = content[:-DIGEST_LENGTH]
-    return body + hashlib.sha256(body).hexdigest().encode("ascii")
+    """Replace the last bytes of a file by the digest that a reader will compare, if it gets as far as that."""
+    size = re.search(rb"metadata ([0-9]{1,12}) bytes, SHA-256 [0-9a-f]{64}\Z", content)
+    try:
+        if size is None:
+            raise ValueError("no end")
+        digest = CheckpointArchive(io.BytesIO(content), len(content) - DIGEST_LENGTH, int(size.group(1))).digest()
+    except Exception:  # No reader gets as far.
+        digest = hashlib.sha256(content[:-DIGEST_LENGTH]).hexdigest()
+    return content[:-DIGEST_LENGTH] + digest.encode("ascii")
 
 
 def said_by(content: bytes) -> Dict[str, Any]:

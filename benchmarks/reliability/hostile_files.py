@@ -303,7 +303,7 @@ def _json(sound: bytes, generator: random.Random) -> Files:
     ):
         yield "value {!r}".format(value), _with_text(sound, value)
     entry = b'{"place":"a","dtype":"bool","shape":[0],"sha256":"0"},'
-    head = b'{"format":"AquaML checkpoint","metadata":{},"parts":{},"tensors":['
+    head = b'{"format":"AquaML checkpoint 2","metadata":{},"parts":{},"tensors":['
     for count in (40_000, 90_000):
         make = functools.partial(lambda count: pack(head + (entry * count)[:-1] + b"]}", []), count)
         yield "tensors {}".format(count), make
@@ -356,6 +356,8 @@ def _ends(sound: bytes, generator: random.Random) -> Files:
     version = sound.rindex(b"AquaML checkpoint ") + len(b"AquaML checkpoint ")
     for number in (b"0", b"1", b"3", b"999999999", b"-1", b"2.0", b" 2"):
         yield "version {!r}".format(number), redigest(sound[:version] + number + sound[version + 1 :])
+        both = sound.replace(b"AquaML checkpoint 2", b"AquaML checkpoint " + number)
+        yield "version {!r} twice".format(number), redigest(both)
     yield "end alone", redigest(sound[-160:])
     yield "ends in a row", redigest(sound[:-160] + sound[-160:] * 1000)
 

@@ -456,6 +456,7 @@ def test_older_and_newer_formats() -> None:
     shutil.copy(str(GOLDEN / "first_version.aqua"), "older.aqua")
     agent.save(FILE)
     document, tensors = unpack(Path(FILE).read_bytes())
+    document["format"] = "AquaML checkpoint {}".format(FORMAT_VERSION + 1)
     Path("newer.aqua").write_bytes(pack(document, tensors, FORMAT_VERSION + 1))
     with pytest.raises(CheckpointVersionError, match="'newer.aqua' has format version 3; .* reads version 2. Update A"):
         agent.load("newer.aqua")
