@@ -24,9 +24,9 @@ _HERE = "benchmarks.reliability."
 CAMPAIGNS: Dict[str, Campaign] = {
     "mutations": Campaign(_HERE + "mutations", 1_000, 10_000),
     "hostile": Campaign(_HERE + "hostile", 130, 390),
-    "kills": Campaign(_HERE + "kills", 40, 1000),
+    "kills": Campaign(_HERE + "kills", 30, 1000),
     "crash_points": Campaign(_HERE + "crash_points", 200, 2000),
-    "disk_faults": Campaign(_HERE + "disk_faults", 36, 174),
+    "disk_faults": Campaign(_HERE + "disk_faults", 28, 174),
     "directories": Campaign(_HERE + "directories", 10, 50),
     "resume": Campaign(_HERE + "resume", 13, 169),
     "determinism": Campaign(_HERE + "determinism", 2, 12),

@@ -9,9 +9,9 @@ from benchmarks.reliability import disk_faults, real_disks
 
 
 def test_faults_of_saves_cost_nothing_else() -> None:
-    figures = disk_faults.run(36, seed=0, system=False)
+    figures = disk_faults.run(28, seed=0, system=False)
     assert figures.problems == []
-    assert figures.faults >= 24
+    assert figures.faults >= 18
     assert (figures.changed, figures.stopped, figures.wrong_warnings) == (0, 0, 0)
     assert (figures.next_save_failed, figures.leftovers) == (0, 0)
     assert figures.beginnings >= 20 and figures.beginnings_not_raised == 0
