@@ -1,8 +1,9 @@
 """The checkpoint file: a standard zip with ``metadata.json`` and one raw little-endian member per tensor.
 
-Nothing in it is code, nothing is pickled, and any zip tool opens it. AquaML's own reader is stricter than a zip tool:
-see ``checkpoint_archive.py``. The last bytes, the zip's comment, name the format, its version and the SHA-256 of
-everything before but the tensors; the metadata hold the SHA-256 of each tensor. The layout is described in ``Doc/architecture.md``.
+Nothing in it is code, nothing is pickled, and any zip tool opens it; AquaML's own reader is stricter, see
+``checkpoint_archive.py``. The last bytes, the zip's comment, name the format, its version and the SHA-256 of everything
+before but the tensors; the metadata hold the SHA-256 of each tensor. The layout is described in
+``Doc/architecture.md``.
 """
 
 import dataclasses
