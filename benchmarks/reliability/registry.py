@@ -32,7 +32,7 @@ CAMPAIGNS: Dict[str, Campaign] = {
     "determinism": Campaign(_HERE + "determinism", 2, 12),
     "signals": Campaign(_HERE + "signals", 8, 100),
     "injections": Campaign(_HERE + "injections", 72, 144),
-    "guard_cost": Campaign(_HERE + "guard_cost", 3, 60),
+    "guard_cost": Campaign(_HERE + "guard_cost", 3, 30),
     "soak_64": Campaign(_HERE + "soak", 100_000, 20_000_000, {"num_envs": 64}),
     "soak_1": Campaign(_HERE + "soak", 4_000, 20_000_000, {"num_envs": 1}),
     "restarts": Campaign(_HERE + "restarts", 30, 200),

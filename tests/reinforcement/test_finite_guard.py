@@ -274,6 +274,24 @@ def test_a_run_that_is_taken_up_is_checked_whole_again() -> None:
     assert env.steps == 2
 
 
+class SpoiledSuccessor(Faults):
+    """The observation that vector step 23, the last of a rollout, leads to holds infinity."""
+
+    def step(self, actions: Any) -> Any:
+        observations, *others = super().step(actions)
+        if self.steps == 24:
+            observations = {name: value.clone() for name, value in observations.items()}
+            observations["state"][2, 0] = INF
+        return (observations, *others)
+
+
+def test_the_last_successor_of_a_rollout_is_looked_at_with_it() -> None:
+    env = SpoiledSuccessor()
+    with pytest.raises(EnvironmentNonFiniteError, match=r"Observation of environment 2 holds inf.*\(vector step 23\)"):
+        trainer_of(ppo(env), env, 40).train()
+    assert env.steps == 24
+
+
 class LossOfNan(PPO):
     """Every loss is NaN from some update on."""
 
