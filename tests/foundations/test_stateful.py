@@ -1,5 +1,6 @@
 """Saved state: restoring is all or nothing, and nothing that has a state is forgotten."""
 
+import copy
 from typing import Any, Dict, List
 
 import numpy as np
@@ -104,6 +105,25 @@ def test_a_load_that_fails_midway_is_put_back() -> None:
     assert [parts[0].target.value, parts[2].target.value] == [7, 8]
 
 
+def test_values_of_users_own_parts_may_change_their_kind() -> None:
+    class Baseline:
+        def __init__(self) -> None:
+            self.values: Dict[str, Any] = {"mean": 0.0, "rows": torch.zeros(0), "history": ()}
+
+        def state_dict(self) -> Dict[str, Any]:
+            return dict(self.values)
+
+        def load_state_dict(self, state: Dict[str, Any]) -> None:
+            self.values = state
+
+    first, second = Baseline(), Baseline()
+    first.values = {"mean": torch.ones(2), "rows": torch.ones(5), "history": (1, 2)}
+    restore_states([Part("a", RUN, second)], through_file([Part("a", RUN, first)]))
+    assert second.values["rows"].shape == (5,) and second.values["history"] == (1, 2)
+    with pytest.raises(StateError, match="missing .'rows'., unknown .'row'."):
+        restore_states([Part("a", RUN, second)], {"a": {"role": RUN, "state": {"mean": 0, "row": 0, "history": 0}}})
+
+
 def test_only_some_parts() -> None:
     parts = [Part("policy", WEIGHTS, Counter(1)), Part("value", WEIGHTS, Counter(2))]
     saved = collect_states([Part("policy", WEIGHTS, Counter(5)), Part("other", WEIGHTS, Counter(6))])
@@ -139,6 +159,46 @@ def test_optimiser_of_another_kind_or_shape_is_refused() -> None:
     other = torch.optim.Adam(wide.parameters())
     with pytest.raises(StateError, match=r"of parameter 0 has shape \(3, 2\), expected \(5, 2\)"):
         restore_states([Part("opt", TRAINING, other)], collect_states([Part("opt", TRAINING, adam)]))
+
+
+def stepped() -> Any:
+    """A model and Adam after a step, and Adam's state."""
+    model = network()
+    adam = torch.optim.Adam(model.parameters())
+    trained(model, adam)
+    return adam, collect_states([Part("opt", TRAINING, adam)])
+
+
+def refusal(change: Any) -> str:
+    adam, present = stepped()
+    saved = copy.deepcopy(present)
+    change(saved["opt"]["state"])
+    with pytest.raises(StateError) as caught:
+        restore_states([Part("opt", TRAINING, adam)], saved)
+    return str(caught.value)
+
+
+def test_moments_that_are_numbers_here_and_tensors_there_are_refused() -> None:
+    words = "exp_avg is a number for some parameters and a tensor for others"
+    assert words in refusal(lambda state: state["state"][1].update(exp_avg=0.5))
+    assert words in refusal(lambda state: state["state"][0].update(exp_avg=torch.ones(())))
+    assert "step is a number for some" in refusal(lambda state: state["state"][1].update(step=torch.ones(3)))
+
+
+def test_moments_and_numbers_of_another_kind_are_refused() -> None:
+    assert "exp_avg of parameter 1 is missing" in refusal(lambda state: state["state"][1].pop("exp_avg"))
+    assert "moments of an unknown parameter 9" in refusal(lambda state: state["state"].update({9: {}}))
+    double = torch.ones(3, dtype=torch.float64)
+    assert "is torch.float64, expected torch.float32" in refusal(lambda s: s["state"][1].update(exp_avg=double))
+    groups = "param_groups"
+    assert "lr is a str, expected a number" in refusal(lambda state: state[groups][0].update(lr="0.1"))
+    assert "lr is a Tensor, expected a number" in refusal(lambda state: state[groups][0].update(lr=torch.ones(2)))
+    assert "betas is a tuple, expected a tuple of the same length" in refusal(
+        lambda state: state[groups][0].update(betas=(0.9,))
+    )
+    assert "betas[1] is a str, expected a number" in refusal(lambda state: state[groups][0].update(betas=(0.9, "x")))
+    assert "amsgrad is True, expected False" in refusal(lambda state: state[groups][0].update(amsgrad=True))
+    assert "stands in its groups twice" in refusal(lambda state: state[groups][0].update(params=[0, 1, 1, 3]))
 
 
 def test_optimiser_keeps_the_implementation_that_its_device_was_given() -> None:

@@ -3,17 +3,23 @@
 import ast
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, List
 
+import gymnasium
 import numpy as np
 import pytest
+import torch
 
 import AquaML
-from AquaML.errors import CheckpointCorruptError, ConfigError
+from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint, write_checkpoint
+from AquaML.environment.saved_spaces import read_spaces
+from AquaML.environment.spaces import layout_of
+from AquaML.errors import CheckpointCorruptError, ConfigError, SpaceError
 from AquaML.learning.trainers.trainer_cfg import TrainerConfig
 
 COUNT = 130
@@ -89,6 +95,46 @@ def test_an_honest_load_is_within_the_limits_and_a_payload_is_real(tmp_path: Pat
             answer_of(lambda data=data: str(pickle.loads(data)))
             assert Path(CANARY).exists(), name
             Path(CANARY).rmdir() if Path(CANARY).is_dir() else Path(CANARY).unlink()
+
+
+@linux
+def test_pipes_and_devices_are_not_opened() -> None:
+    os.mkfifo("pipe")
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(5)
+    try:
+        for name in ("pipe", "/dev/zero", "/dev/null"):
+            with pytest.raises(CheckpointCorruptError, match="is a device or pipe, no file"):
+                read_checkpoint(name)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@linux
+def test_memory_is_bounded_by_the_size_of_the_file() -> None:
+    from benchmarks.reliability import hostile
+    from benchmarks.reliability.children import answer_of
+
+    state = {"large": torch.ones(60 * 2**18), "small": torch.ones(3)}
+    path = write_checkpoint("large.aqua", Checkpoint({}, {"part": {"role": "run", "class": "A", "state": state}}))
+    size = path.stat().st_size
+    assert size > 60 * 2**20
+    # Once the size and a little: twice the size is the promise.
+    answers = answer_of(lambda: hostile.try_to_load([lambda: read_checkpoint(path)], 0, size + 2**24))
+    assert (answers[0]["error"], answers[0]["memory"]) == ("", False)
+
+
+@pytest.mark.parametrize("side", ["observations", "actions"])
+@pytest.mark.parametrize("shape", [[10**9], [2**40], [2**62, 4], [-1], [], [0]])
+def test_a_space_of_a_file_is_no_larger_than_the_file(side: str, shape: List[int]) -> None:
+    space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    values = {name: layout_of(space, name).to_dict() for name in ("observations", "actions")}
+    values["action_bounds"] = "none"
+    assert read_spaces(values, 1000)[0].specs["observations"].shape == (3,)
+    values[side]["specs"][0].update(shape=shape, native_shape=shape)
+    with pytest.raises(SpaceError):
+        read_spaces(values, 1000)
 
 
 # ---------------------------------------------------------------------- the source
