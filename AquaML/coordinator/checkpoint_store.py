@@ -119,8 +119,12 @@ class CheckpointStore:
             CheckpointNotFoundError: There is none.
         """
         self.require_any()
-        for _, path in reversed(self._ordered(self._files())):
-            if is_intact(path):
+        found = self._ordered(self._files())
+        # What does not even tell its place may have been the newest, so it is looked at, and spoken of, first.
+        unplaced = [path for number, path in found if number == 0]
+        damaged = [path for path in unplaced if not is_intact(path)]
+        for _, path in reversed(found):
+            if path not in damaged and (path in unplaced or is_intact(path)):
                 return path
         raise CheckpointNotFoundError("There is no intact checkpoint in '{}' to resume from.".format(self.folder))
 
