@@ -216,7 +216,7 @@ def test_a_healthy_run_looks_at_nothing_twice_and_logs_nothing(log_lines: list) 
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
-def test_recoveries_are_counted_warned_of_once_and_new_episodes_begin(policy: str, log_lines: list) -> None:
+def test_recoveries_are_counted_and_new_episodes_begin(policy: str, log_lines: list) -> None:
     env = Faults(rewards=(5, 21, 38))
     trainer = trainer_of(ppo(env, non_finite=policy), env, 60, log_interval=60)
     trainer.train()
