@@ -103,16 +103,16 @@ def kind_differences(current: Any, saved: Any, name: str) -> List[str]:
 
 def _mixed_moments(states: Dict[Any, Dict[str, Any]], parameters: Dict[Any, torch.Tensor]) -> List[str]:
     """Return one line per moment that is one number for one parameter and one for each entry for another."""
-    kinds: Dict[str, Set[bool]] = {"step": {True}}
+    kinds: Dict[str, Set[str]] = {"step": {"a number"}}
     for index, moments in states.items():
         for name, moment in moments.items():
             found = kinds.setdefault(name, set())
-            if isinstance(moment, torch.Tensor):
-                # Of a parameter with one entry both look alike.
-                found |= {moment.numel() == 1} if parameters[index].numel() > 1 else set()
-            elif moment is not None:
-                found.add(True)
-    return ["{} is a number for some parameters and a tensor for others".format(n) for n in kinds if len(kinds[n]) > 1]
+            if not isinstance(moment, torch.Tensor):
+                found.add("nothing" if moment is None else "a number")
+            elif parameters[index].numel() > 1:  # Of a parameter with one entry both look alike.
+                found.add("a number" if moment.numel() == 1 else "a tensor")
+    mixed = {name: sorted(found) for name, found in kinds.items() if len(found) > 1}
+    return ["{} is {} for different parameters".format(name, " and ".join(mixed[name])) for name in mixed]
 
 
 _KINDS: Tuple[Tuple[Any, str], ...] = (

@@ -428,7 +428,10 @@ def test_forged_files_are_read_where_they_are_sound() -> None:
 )
 def test_sound_digests_with_wrong_content(document: Any) -> None:
     with pytest.raises(CheckpointCorruptError) as caught:
-        read_checkpoint(forge(document, [EIGHT]))
+        lists_one = b'"tensors": [{' in (
+            document if isinstance(document, bytes) else json.dumps(document).encode("ascii")
+        )
+        read_checkpoint(forge(document, [EIGHT] if lists_one else []))
     assert len(str(caught.value)) < 500
 
 

@@ -179,10 +179,11 @@ def refusal(change: Any) -> str:
 
 
 def test_moments_that_are_numbers_here_and_tensors_there_are_refused() -> None:
-    words = "exp_avg is a number for some parameters and a tensor for others"
+    words = "exp_avg is a number and a tensor for different parameters"
     assert words in refusal(lambda state: state["state"][1].update(exp_avg=0.5))
     assert words in refusal(lambda state: state["state"][0].update(exp_avg=torch.ones(())))
-    assert "step is a number for some" in refusal(lambda state: state["state"][1].update(step=torch.ones(3)))
+    assert "exp_avg is a tensor and nothing for" in refusal(lambda state: state["state"][1].update(exp_avg=None))
+    assert "step is a number and a tensor" in refusal(lambda state: state["state"][1].update(step=torch.ones(3)))
 
 
 def test_moments_and_numbers_of_another_kind_are_refused() -> None:

@@ -99,8 +99,11 @@ def test_an_honest_load_is_within_the_limits_and_a_payload_is_real(tmp_path: Pat
 
 @linux
 def test_pipes_and_devices_are_not_opened() -> None:
+    def give_up(number: int, frame: Any) -> None:
+        raise TimeoutError
+
     os.mkfifo("pipe")
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, give_up)
     signal.alarm(5)
     try:
         for name in ("pipe", "/dev/zero", "/dev/null"):
