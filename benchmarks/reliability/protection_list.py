@@ -1,25 +1,9 @@
 """The protections of AquaML, each with the change that takes it away and the test that then fails."""
 
-from typing import List, NamedTuple
+from typing import List
 
-
-class Protection(NamedTuple):
-    """One protection.
-
-    Attributes:
-        name: What it keeps from happening, in a few words.
-        file: Where it is, from the repository's root.
-        code: Its text there, which occurs once.
-        without: What stands there when it is taken away.
-        test: The test that then fails, as pytest names it.
-    """
-
-    name: str
-    file: str
-    code: str
-    without: str
-    test: str
-
+from benchmarks.reliability.protection import Protection
+from benchmarks.reliability.protections_of_checkpoints import OF_CHECKPOINTS
 
 _F = "AquaML/coordinator/file_operations.py"
 _S = "AquaML/coordinator/checkpoint_store.py"
@@ -375,3 +359,5 @@ PROTECTIONS: List[Protection] = [
         "tests/reinforcement/test_finite_guard.py::test_updates_between_them_let_recoveries_go_on",
     ),
 ]
+
+PROTECTIONS += OF_CHECKPOINTS
