@@ -4,6 +4,7 @@ from typing import List
 
 from benchmarks.reliability.protection import Protection
 from benchmarks.reliability.protections_of_checkpoints import OF_CHECKPOINTS
+from benchmarks.reliability.protections_of_resumes import OF_RESUMES
 
 _F = "AquaML/coordinator/file_operations.py"
 _S = "AquaML/coordinator/checkpoint_store.py"
@@ -360,4 +361,4 @@ PROTECTIONS: List[Protection] = [
     ),
 ]
 
-PROTECTIONS += OF_CHECKPOINTS
+PROTECTIONS += OF_CHECKPOINTS + OF_RESUMES
