@@ -59,8 +59,8 @@ PROTECTIONS: List[Protection] = [
     Protection(
         "the newest intact checkpoint is taken, not the newest",
         _S,
-        "            if is_intact(path):\n                return path\n        raise",
-        "            return path\n        raise",
+        "            if path not in damaged and (path in unplaced or is_intact(path)):\n                return path\n",
+        "            return path\n",
         _STORE + "test_damaged_ones_are_passed_over_with_a_warning_until_none_is_left",
     ),
     Protection(

@@ -36,5 +36,6 @@ CAMPAIGNS: Dict[str, Campaign] = {
     "soak_64": Campaign(_HERE + "soak", 100_000, 20_000_000, {"num_envs": 64}),
     "soak_1": Campaign(_HERE + "soak", 4_000, 20_000_000, {"num_envs": 1}),
     "restarts": Campaign(_HERE + "restarts", 30, 200),
+    "peers": Campaign(_HERE + "peers", 8, 400),
 }
 """One line for each campaign, in the order in which they are run and reported."""
