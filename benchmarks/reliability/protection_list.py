@@ -115,8 +115,10 @@ PROTECTIONS: List[Protection] = [
     Protection(
         "a place where no folder can be is told",
         _R,
-        '            except (OSError, ValueError) as error:\n                raise TrainerError(\n                    "Cannot make',
-        '            except OSError as error:\n                raise TrainerError(\n                    "Cannot make',
+        "            except (OSError, ValueError) as error:\n"
+        '                raise TrainerError(\n                    "Cannot make',
+        "            except OSError as error:\n"
+        '                raise TrainerError(\n                    "Cannot make',
         _STARTS,
     ),
     Protection(
