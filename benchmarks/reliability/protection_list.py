@@ -117,8 +117,7 @@ PROTECTIONS: List[Protection] = [
         _R,
         "            except (OSError, ValueError) as error:\n"
         '                raise TrainerError(\n                    "Cannot make',
-        "            except OSError as error:\n"
-        '                raise TrainerError(\n                    "Cannot make',
+        '            except OSError as error:\n                raise TrainerError(\n                    "Cannot make',
         _STARTS,
     ),
     Protection(
