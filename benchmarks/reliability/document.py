@@ -47,8 +47,8 @@ def _beside_peers(record: Dict[str, Any]) -> List[str]:
         "### Beside others",
         "",
         "The same trials for each library, through its own functions: a PPO agent with two networks of 256 x 256 is "
-        "saved and loaded (for rl_games by its two functions for checkpoints), and trained over one NaN. *Poisoned*: "
-        "parameters are not finite afterwards.",
+        "saved and loaded (for rl_games by its two functions for checkpoints), and trained over one NaN, on AquaML's "
+        "environments, which refuse an action that is NaN. *Poisoned*: parameters are not finite afterwards.",
         "",
         "| | {} |".format(" | ".join(names)),
         "|---|" + "---:|" * len(names),

@@ -58,4 +58,4 @@ def _text(value: Any) -> str:
         return "{:.4g}".format(value)
     if isinstance(value, list):
         return ", ".join(_text(item) for item in value) or "none"
-    return str(value)
+    return str(value) or "no complaint"
