@@ -13,6 +13,7 @@ from gymnasium.utils import seeding
 from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME
 from AquaML.environment.step_arrays import StepArrays
 from AquaML.environment.vectorization.backend import Unsuited, VectorBackend
+from AquaML.environment.vectorization.generator_states import get_generator_states, set_generator_states
 
 _SCALAR = (np.float32(1.0) * 1.0).dtype
 """Type of a float32 scalar times a Python number, as Gymnasium's classes compute: float64 before NumPy 2."""
@@ -111,7 +112,7 @@ class ClassicControl(VectorBackend):
             "task": type(self).__name__,
             "state": self.state.copy(),
             "elapsed": self.elapsed.copy(),
-            "generators": [generator.bit_generator.state for generator in self._generators],
+            "generators": get_generator_states(self._generators),
             "observations": self._latest.copy(),
         }
 
@@ -123,8 +124,7 @@ class ClassicControl(VectorBackend):
         self.state[...] = state["state"]
         self.elapsed[...] = state["elapsed"]
         self._generators = [seeding.np_random(0)[0] for _ in range(self.num_envs)]
-        for generator, saved in zip(self._generators, state["generators"]):
-            generator.bit_generator.state = saved
+        set_generator_states(self._generators, state["generators"])
         target[...] = state["observations"]
         self._latest = target
         return True

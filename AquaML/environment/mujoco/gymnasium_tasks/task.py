@@ -10,6 +10,7 @@ from AquaML.environment.mujoco.backend import MujocoBackend
 from AquaML.environment.mujoco.simulation import Simulation
 from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME
 from AquaML.environment.vectorization.backend import Unsuited
+from AquaML.environment.vectorization.generator_states import get_generator_states, set_generator_states
 
 Options = TypeVar("Options")
 
@@ -126,12 +127,11 @@ class GymnasiumTask(MujocoBackend, Generic[Options]):
 
     def task_state(self) -> Dict[str, Any]:
         """Return the states of the random streams."""
-        return {"generators": [generator.bit_generator.state for generator in self._generators]}
+        return {"generators": get_generator_states(self._generators)}
 
     def set_task_state(self, state: Dict[str, Any]) -> None:
         """Continue the random streams."""
-        for generator, saved in zip(self._generators, state["generators"]):
-            generator.bit_generator.state = saved
+        set_generator_states(self._generators, state["generators"])
 
 
 def distance_from_origin(positions: np.ndarray) -> np.ndarray:
