@@ -101,7 +101,7 @@ OF_CHECKPOINTS: List[Protection] = [
         _C,
         "    if len(text) > _LONGEST_INTEGER:\n        raise StateError",
         "    if False:\n        raise StateError",
-        _FORMAT + "test_unsupported_values_are_refused_by_place",
+        "tests/foundations/test_saved_values.py::test_unsupported_values_are_refused_by_place",
     ),
     Protection(
         "a pipe or device is not opened",
