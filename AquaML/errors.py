@@ -175,7 +175,9 @@ def non_finite_numbers(
         value,
         key,
         ", whose square overflows float32" if value - value == 0.0 else "",
-        ", as in {}".format(shown) if others else "",
+        (", as does that of environment {}" if len(others) == 1 else ", as do those of environments {}").format(shown)
+        if others
+        else "",
         _ADVICE.get(site, "The policy gave it: " + _MODEL_ADVICE),
     )
     kind = EnvironmentNonFiniteError if _ADVICE.get(site) == _CORRECT_ENVIRONMENT else NonFiniteError

@@ -46,7 +46,7 @@ def test_the_earliest_number_is_named_with_all_its_environments() -> None:
     error = caught.value
     assert (error.site, error.key, error.environments, error.steps_ago) == ("value", "values", (1, 3), 2)
     assert str(error).startswith(
-        "The value of environment 1 holds -inf ('values'), as in 3. The value function gave it"
+        "The value of environment 1 holds -inf ('values'), as does that of environment 3. The value function gave it"
     )
     assert not isinstance(error, EnvironmentContractError)
 
@@ -98,7 +98,12 @@ def test_whole_numbers_and_nothing_are_not_looked_at() -> None:
 @pytest.mark.parametrize("number", [1, 2, 5, 9])
 def test_a_message_lists_some_environments(number: int) -> None:
     message = str(non_finite_numbers("reward", "rewards", range(number), NAN))
-    others = {1: "", 2: ", as in 1", 5: ", as in 1, 2, 3, 4", 9: ", as in 1, 2, 3, 4 and 4 more"}[number]
+    others = {
+        1: "",
+        2: ", as does that of environment 1",
+        5: ", as do those of environments 1, 2, 3, 4",
+        9: ", as do those of environments 1, 2, 3, 4 and 4 more",
+    }[number]
     assert message.startswith("The reward of environment 0 holds nan ('rewards'){}. One such".format(others))
 
 
@@ -225,7 +230,7 @@ def test_recoveries_are_counted_and_new_episodes_begin(policy: str, log_lines: l
     assert trainer.get_status()["figures"]["guard/reward"] == 3.0
     warnings = [line for line in log_lines if "non_finite='{}'".format(policy) in line]
     assert len(warnings) == 1
-    assert "The reward of environment 0 holds nan ('rewards'), as in 1, 2." in warnings[0]
+    assert "The reward of environment 0 holds nan ('rewards'), as do those of environments 1, 2." in warnings[0]
     assert "(vector step 5)" in warnings[0] and "'guard/reward'" in warnings[0]
 
 
