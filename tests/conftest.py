@@ -1,5 +1,7 @@
 """What all tests share: no test leaves anything in the working directory or in the process."""
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -8,6 +10,19 @@ import torch
 from loguru import logger
 
 from AquaML.coordinator.coordinator import set_default_coordinator
+
+
+def pytest_configure() -> None:
+    """Heed signals even when the tests were started by ``nohup`` or in the background of a script.
+
+    Those let them ignore SIGHUP or SIGINT, and every process that a test starts would inherit that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
