@@ -116,7 +116,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def norms_of(tensors: List[torch.Tensor]) -> torch.Tensor:
     """Return the 2-norm of each tensor, all on one device and of one type, as one tensor."""
-    return torch.stack(torch._foreach_norm(tensors))
+    jointly = getattr(torch, "_foreach_norm", None)
+    # Before torch 1.12 there was only one at a time.
+    return torch.stack(jointly(tensors) if jointly is not None else [tensor.norm() for tensor in tensors])
 
 
 def clip_gradient_norm(
