@@ -1,5 +1,6 @@
 """A small PPO agent of each library, saved, loaded and trained through the library's own functions."""
 
+import abc
 import hashlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional
@@ -12,7 +13,7 @@ from benchmarks.specification import Specification
 SPECIFICATION = Specification("subject", "", "Pendulum-v1", "auto", 4, 16, 2, 2, (256, 256), "tanh")
 
 
-class Subject:
+class Subject(abc.ABC):
     """What a campaign does with a library's agent.
 
     Args:
@@ -32,29 +33,29 @@ class Subject:
         rows = Rows(SPECIFICATION)
         return rows if self._disturb is None else self._disturb(rows)
 
+    @abc.abstractmethod
     def build(self) -> None:
         """Make the agent."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def parameters(self) -> Iterable[torch.Tensor]:
         """Return what acting depends on."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def train(self, iterations: int) -> None:
         """Train for some rollouts and updates."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def save(self, path: Path) -> None:
         """Save as a user would."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def load(self, path: Path) -> None:
         """Load as a user would."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def optimizer(self) -> torch.optim.Optimizer:
         """Return the optimiser."""
-        raise NotImplementedError
 
     def tensors(self) -> List[torch.Tensor]:
         """Return all parameters and the optimiser's moments."""
