@@ -13,6 +13,7 @@ from AquaML.coordinator.checkpoint_match import Differences
 from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
 from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.base import TensorDict
 from AquaML.environment.spaces import OBSERVATION_NAME, SpaceLayout, check_action_leaves, join_names, store_leaf
 from AquaML.errors import (
     AgentError,
@@ -46,9 +47,7 @@ from AquaML.stateful import (
 )
 from AquaML.tracking.figures import read_figures
 
-__all__ = ["AGENT_KIND", "AGENT_PREFIX", "RUN_KIND", "Agent"]
-
-TensorDict = Dict[str, torch.Tensor]
+__all__ = ["AGENT_KIND", "AGENT_PREFIX", "RUN_KIND", "Agent", "TensorDict"]
 
 
 class Agent(abc.ABC):

@@ -240,7 +240,9 @@ class Trainer(abc.ABC):
         more = " and {} more".format(len(places) - 1) if len(places) > 1 else ""
         return NonFiniteError(
             "At vector step {} the weights hold NaN or infinity ({}{}), so that nobody should go on from them. They "
-            "are in '{}', for a look.".format(self.timestep, places[0], more, path)
+            "are in '{}', for a look; find what wrote them there, and go on from an earlier checkpoint.".format(
+                self.timestep, places[0], more, path
+            )
         )
 
     def _announce(self, path: Path) -> None:
@@ -349,7 +351,7 @@ class Trainer(abc.ABC):
                     written["agent"]["algorithm"] == self.agent.algorithm()
                     and written["environment"]["name"] == self.env.name
                 )
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, RecursionError, ValueError, KeyError, TypeError) as error:
                 logger.warning("'{}' tells of no run and is passed over: {}: {}", file, type(error).__name__, error)
                 continue
             if same:

@@ -1,11 +1,11 @@
 """Rows of a rollout as learning takes them."""
 
 import dataclasses
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
-TensorDict = Dict[str, torch.Tensor]
+from AquaML.environment.base import TensorDict
 
 
 @dataclasses.dataclass
