@@ -56,18 +56,11 @@ class Subject(NamedTuple):
         apply_states(self.parts(), copy.deepcopy(self.blank))
 
 
-class PictureOfFour(gymnasium.Env):
-    """Observations of four kinds by name, episodes of five steps."""
+class RandomWorld(gymnasium.Env):
+    """Random observations of any space, episodes of five steps."""
 
-    observation_space = gymnasium.spaces.Dict(
-        {
-            "joints": gymnasium.spaces.Box(-1.0, 1.0, (6,), np.float32),
-            "goal": gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64),
-            "mode": gymnasium.spaces.Discrete(4),
-            "camera": gymnasium.spaces.Box(0, 255, (4, 4), np.uint8),
-        }
-    )
-    action_space = gymnasium.spaces.Box(-2.0, 1.0, (2,), np.float32)
+    def __init__(self, observations: Any, actions: Any) -> None:
+        self.observation_space, self.action_space = observations, actions
 
     def reset(self, *, seed: Optional[int] = None, options: Any = None) -> Any:
         """Begin an episode."""
@@ -80,6 +73,19 @@ class PictureOfFour(gymnasium.Env):
         """Draw an observation and a reward."""
         self.clock += 1
         return self.observation_space.sample(), float(self.np_random.normal()), False, self.clock >= 5, {}
+
+
+def picture_of_four() -> RandomWorld:
+    """Return a world with observations of four kinds by name."""
+    observations = gymnasium.spaces.Dict(
+        {
+            "joints": gymnasium.spaces.Box(-1.0, 1.0, (6,), np.float32),
+            "goal": gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64),
+            "mode": gymnasium.spaces.Discrete(4),
+            "camera": gymnasium.spaces.Box(0, 255, (4, 4), np.uint8),
+        }
+    )
+    return RandomWorld(observations, gymnasium.spaces.Box(-2.0, 1.0, (2,), np.float32))
 
 
 def trained_agent(env: GymnasiumWrapper, seed: int, hidden: Any = (24, 24), steps: int = 8) -> PPO:
@@ -103,7 +109,7 @@ def trained_agent(env: GymnasiumWrapper, seed: int, hidden: Any = (24, 24), step
 def subjects(folder: Path) -> List[Subject]:
     """Make the three files in a folder and what takes them."""
     mlp = GymnasiumWrapper("Pendulum-v1", num_envs=2, vectorization="sync")
-    named = GymnasiumWrapper(PictureOfFour, num_envs=2, vectorization="sync")
+    named = GymnasiumWrapper(picture_of_four, num_envs=2, vectorization="sync")
     return [_agent_subject("agent", mlp, folder), _agent_subject("named", named, folder), _run_subject(folder)]
 
 

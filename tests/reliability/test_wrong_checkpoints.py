@@ -28,30 +28,12 @@ from AquaML.stateful import collect_states
 from benchmarks.reliability.custom_agent import EpisodeGradient
 from benchmarks.reliability.digest import digest_of
 from benchmarks.reliability.forging import exact_digest, pack, said_by, unpack
+from benchmarks.reliability.loaded import RandomWorld
 from benchmarks.reliability.tiny_run import tiny_trainer
 
 spaces = gymnasium.spaces
 GOLDEN = Path(__file__).resolve().parent / "golden"
 FILE = "agent.aqua"
-
-
-class World(gymnasium.Env):
-    """Random observations of any space, episodes of five steps."""
-
-    def __init__(self, observations: Any, actions: Any) -> None:
-        self.observation_space, self.action_space = observations, actions
-
-    def reset(self, *, seed: Optional[int] = None, options: Any = None) -> Any:
-        """Begin an episode."""
-        super().reset(seed=seed)
-        self.observation_space.seed(int(self.np_random.integers(2**31)))
-        self.clock = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action: Any) -> Any:
-        """Draw the next observation."""
-        self.clock += 1
-        return self.observation_space.sample(), float(self.np_random.normal()), False, self.clock >= 5, {}
 
 
 def box(*shape: int, dtype: Any = np.float32, low: float = -1.0) -> Any:
@@ -66,7 +48,7 @@ REORDERED = spaces.Dict([("joints", box(3)), ("goal", box(3))])
 
 def world(observations: Any = JOINTS, actions: Any = ACTIONS, num_envs: int = 2) -> GymnasiumWrapper:
     """Environments of the given spaces."""
-    return GymnasiumWrapper(lambda: World(observations, actions), num_envs=num_envs, vectorization="sync")
+    return GymnasiumWrapper(lambda: RandomWorld(observations, actions), num_envs=num_envs, vectorization="sync")
 
 
 def ppo(env: Optional[GymnasiumWrapper] = None, seed: int = 0, hidden: Any = (8,), **settings: Any) -> PPO:

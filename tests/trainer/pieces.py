@@ -69,3 +69,19 @@ class StopAt(Hook):
     def on_step(self, trainer: Any) -> None:
         if trainer.timestep == self.timestep:
             trainer.stop("asked to")
+
+
+class Count(Hook):
+    """Has a state."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step(self, trainer: Any) -> None:
+        self.steps += 1
+
+    def state_dict(self) -> Dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        self.steps = state["steps"]

@@ -92,7 +92,8 @@ def test_a_terminal_that_goes_away_ends_the_run_with_a_checkpoint() -> None:
     if process == 0:
         os.execv(sys.executable, [sys.executable, "-c", script(20, 0.02, quiet=False)])
     seen = b""
-    while b"ready" not in seen:
+    # With its end of line, so that the script itself has nothing more to print when the terminal goes.
+    while b"ready\r\n" not in seen:
         seen += os.read(terminal, 1000)
     os.close(terminal)
     _, status = os.waitpid(process, 0)

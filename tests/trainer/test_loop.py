@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 import pytest
 import torch
 from clock import Clock
-from pieces import StopAt, make_trainer
+from pieces import Count, StopAt, make_trainer
 
 from AquaML.coordinator.checkpoint_format import read_checkpoint
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
@@ -196,21 +196,8 @@ def test_hooks_are_called_in_their_places() -> None:
 
 
 def test_a_hook_with_state_is_saved_and_restored() -> None:
-    class Counter(Hook):
-        def __init__(self) -> None:
-            self.steps = 0
-
-        def on_step(self, trainer: Any) -> None:
-            self.steps += 1
-
-        def state_dict(self) -> Dict[str, Any]:
-            return {"steps": self.steps}
-
-        def load_state_dict(self, state: Dict[str, Any]) -> None:
-            self.steps = state["steps"]
-
-    make_trainer(hooks=[Counter(), StopAt(10)], run_name="run").train()
-    counter = Counter()
+    make_trainer(hooks=[Count(), StopAt(10)], run_name="run").train()
+    counter = Count()
     make_trainer(hooks=[counter], resume="runs/run", timesteps=25).train()
     assert counter.steps == 25
 

@@ -10,12 +10,11 @@ from typing import Any, Dict, List, Optional
 import gymnasium
 import pytest
 import torch
-from pieces import StopAt, agent_state, differences, make_trainer
+from pieces import Count, StopAt, agent_state, differences, make_trainer
 
 from AquaML.coordinator.checkpoint_format import read_checkpoint
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import CheckpointError, CheckpointMismatchError, CheckpointNotFoundError, TrainerError
-from AquaML.learning.trainers.hooks import Hook
 from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.tracking.csv_sink import read_rows
 
@@ -153,22 +152,6 @@ def test_a_trainer_goes_back_to_an_earlier_checkpoint_of_its_own_run() -> None:
     trainer.train(resume="runs/whole/checkpoints/step_20.aqua")
     assert differences(state, trainer.state_dict()) == []
     assert rows_without_time(Path("runs/whole")) == rows
-
-
-class Count(Hook):
-    """Has a state."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def on_step(self, trainer: Any) -> None:
-        self.steps += 1
-
-    def state_dict(self) -> Dict[str, Any]:
-        return {"steps": self.steps}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
-        self.steps = state["steps"]
 
 
 def test_hooks_best_score_and_wall_time_limits_over_a_cut() -> None:

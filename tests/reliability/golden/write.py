@@ -19,7 +19,7 @@ from AquaML.coordinator.checkpoint_format import read_checkpoint
 from AquaML.coordinator.run_folder import CHECKPOINT_FOLDER
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from benchmarks.reliability.digest import digest_of
-from benchmarks.reliability.loaded import PictureOfFour, trained_agent
+from benchmarks.reliability.loaded import picture_of_four, trained_agent
 from benchmarks.reliability.tiny_run import NAME, tiny_trainer
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +33,7 @@ def pendulum() -> GymnasiumWrapper:
 
 def named() -> GymnasiumWrapper:
     """Two environments with four observations."""
-    return GymnasiumWrapper(PictureOfFour, num_envs=2, vectorization="sync")
+    return GymnasiumWrapper(picture_of_four, num_envs=2, vectorization="sync")
 
 
 def observation_of(env: GymnasiumWrapper) -> Any:
