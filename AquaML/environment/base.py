@@ -26,7 +26,8 @@ class EnvironmentWrapper(Stateful, abc.ABC):
       are themselves the last ones (``autoreset="next_step"``), or when the simulator hides them.
     * ``"valid"``: ``(num_envs, 1)`` bool, False for rows that only reset an environment and are no transition; None
       when all rows are transitions.
-    * ``"log"``: name to ``(num_envs, 1)`` float tensor of scalars such as reward terms; NaN where absent.
+    * ``"log"``: name to a float32 tensor of scalars such as reward terms: ``(num_envs, 1)``, NaN where absent, or
+      ``()`` where the simulator gives one number for the whole batch.
 
     Attributes:
         num_envs: Number of environments.

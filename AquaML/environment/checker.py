@@ -369,7 +369,8 @@ class _Check:
             return
         for name, value in log.items():
             label = "infos['log']['{}']".format(name)
-            self._tensor(where, label, value, (self.wrapper.num_envs, 1), torch.float32)
+            shape = () if getattr(value, "shape", None) == () else (self.wrapper.num_envs, 1)
+            self._tensor(where, label, value, shape, torch.float32)
 
     # ------------------------------------------------------------------ seeds
 

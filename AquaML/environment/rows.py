@@ -31,3 +31,16 @@ def true_successors(
     if final is None:
         return observations
     return {name: torch.where(like_rows(done, value), final[name], value) for name, value in observations.items()}
+
+
+def begun_rows(done: torch.Tensor, valid: Optional[torch.Tensor], autoreset: str) -> torch.Tensor:
+    """Return where what to act on next begins an episode.
+
+    Args:
+        done: ``(N, 1)`` bool, whether an episode ended in this step.
+        valid: ``(N, 1)`` bool, False for rows that are no transition; None: all are.
+        autoreset: ``"same_step"`` or ``"next_step"``.
+    """
+    if valid is None:
+        return done
+    return ~valid if autoreset == "next_step" else done | ~valid

@@ -1,8 +1,8 @@
 """Translation between an environment's spaces and AquaML's flat, named leaves.
 
 A space of any nesting becomes a :class:`SpaceLayout`: an ordered dictionary of named leaves plus the structure needed
-to put them together again. Spaces are recognised by the names of their classes, so old ``gym`` spaces work as well as
-Gymnasium's and neither package is imported here.
+to put them together again. Spaces are recognised by the names of their classes, else by their attributes, so old
+``gym`` spaces and a simulator's own work as well as Gymnasium's, and no such package is imported here.
 """
 
 import dataclasses
@@ -14,6 +14,8 @@ from AquaML.errors import EnvironmentContractError, SpaceError
 
 OBSERVATION_NAME = "state"
 """Name of the only leaf of an observation space that is no Dict or Tuple."""
+PRIVILEGED_NAME = "privileged"
+"""Name of what only a critic sees."""
 ACTION_NAME = "action"
 """Name of the only leaf of an action space that is no Dict or Tuple."""
 
@@ -197,6 +199,12 @@ def _kind_of(space: Any, name: str) -> str:
     for kind in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
         if kind in names:
             return kind
+    parts = getattr(space, "spaces", None)
+    if parts is not None:
+        return "Dict" if isinstance(parts, Mapping) else "Tuple"
+    for attribute, kind in (("low", "Box"), ("nvec", "MultiDiscrete"), ("n", "Discrete")):
+        if hasattr(space, attribute) and hasattr(space, "shape") and hasattr(space, "dtype"):
+            return kind
     raise SpaceError(
         "'{}': space {} of type {} is not supported; AquaML takes Box, Discrete, MultiDiscrete, MultiBinary, Tuple "
         "and Dict. Wrap the environment to convert it.".format(name, space, type(space).__name__)
@@ -260,6 +268,28 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
     return TensorSpec(
         name, code, shape, dtype, low.reshape(shape), high.reshape(shape), sizes, start, native_shape, native_dtype
     )
+
+
+def unbounded_leaf(name: str, shape: Tuple[int, ...], dtype: str = "float32") -> TensorSpec:
+    """Describe real or whole numbers without bounds, for simulators that declare no spaces.
+
+    Args:
+        name: The leaf's name.
+        shape: Shape of one environment's values.
+        dtype: Name of their type.
+
+    Raises:
+        SpaceError: The type is no number's, or the shape holds nothing.
+    """
+    kept = "float32" if dtype in ("float16", "bfloat16", "float64") else _STORED_TYPES.get(dtype, dtype)
+    stored = tuple(int(size) for size in shape) or (1,)
+    if kept not in KEPT_TYPES or 0 in stored:
+        raise SpaceError(
+            "'{}' has shape {} and type {}; expected at least one real or whole number.".format(name, shape, dtype)
+        )
+    bound = np.full(stored, np.inf)
+    native = "float32" if dtype == "bfloat16" else dtype
+    return TensorSpec(name, BOX, stored, kept, -bound, bound, (), (), tuple(int(size) for size in shape), native)
 
 
 def _flatten(structure: Structure, value: Any, leaves: Dict[str, np.ndarray]) -> None:

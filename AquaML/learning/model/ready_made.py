@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import nn
 
-from AquaML.environment.spaces import BOX, DISCRETE, TensorSpec
+from AquaML.environment.spaces import BOX, DISCRETE, PRIVILEGED_NAME, TensorSpec
 from AquaML.errors import ModelError
 from AquaML.learning.model.base import Model, ModelOutput, action_feature_shape
 from AquaML.learning.model.categorical import CategoricalModel, MultiCategoricalModel
@@ -15,8 +15,6 @@ from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
 from AquaML.learning.model.stochastic import StochasticModel
 
-PRIVILEGED_NAME = "privileged"
-"""The observation that only the critic sees."""
 _POLICY_GAIN = 0.01
 
 
@@ -40,7 +38,7 @@ def default_models(
         activation: ``"tanh"``, ``"elu"``, ``"relu"``, ``"silu"`` or ``"leaky_relu"``.
         shared: True: one network with a common trunk stands under both names and is evaluated once.
         initial_log_std: Logarithm of the initial standard deviation of Box actions.
-        policy_inputs: Observations for the policy; None: all but ``"privileged"``.
+        policy_inputs: Observations for the policy; None: all but ``"privileged"`` and what is below it.
         value_inputs: Observations for the value function; None: all.
 
     Returns:
@@ -51,7 +49,7 @@ def default_models(
     """
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
-    names = policy_inputs or [name for name in observations if name != PRIVILEGED_NAME] or list(observations)
+    names = policy_inputs or [name for name in observations if not _is_privileged(name)] or list(observations)
     options: Dict[str, Any] = {
         "hidden_sizes": tuple(hidden_sizes),
         "activation": activation,
@@ -72,6 +70,10 @@ def default_models(
         "policy": policy,
         "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation),
     }
+
+
+def _is_privileged(name: str) -> bool:
+    return name == PRIVILEGED_NAME or name.startswith(PRIVILEGED_NAME + "/")
 
 
 def _policy(

@@ -13,7 +13,7 @@ import torch
 from AquaML.coordinator.random_state import preserved_random_state
 from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.base import EnvironmentWrapper
-from AquaML.environment.rows import true_successors
+from AquaML.environment.rows import begun_rows, true_successors
 from AquaML.environment.spaces import TensorSpec, join_names
 from AquaML.errors import AgentError, AquaMLError
 from AquaML.learning.reinforcement.base import Agent, TensorDict
@@ -223,7 +223,7 @@ class _Inspection:
                 before = copy.deepcopy(given)
             done = outcome["terminated"] | outcome["truncated"]
             valid = outcome["infos"]["valid"]
-            agent.on_reset(done if valid is None else ~valid)
+            agent.on_reset(begun_rows(done, valid, "next_step"))
             agent.post_interaction(step, steps)
             self._unchanged("post_interaction", before, given)
             states = following

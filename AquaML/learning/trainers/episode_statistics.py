@@ -9,6 +9,7 @@ from AquaML.stateful import Stateful, require_keys, tensor_differences
 from AquaML.tracking.figures import read_figures
 
 _SCALARS = ("info_sum", "info_number", "window_info", "window_info_count")
+_MEANS = ("sum", "count")
 
 
 class EpisodeStatistics(Stateful):
@@ -34,9 +35,15 @@ class EpisodeStatistics(Stateful):
         # Scalars that environments log: a column for each name, so that a step costs the same however many there are.
         self._names: List[str] = []
         self._tensors.update({name: self._zeros(0) for name in _SCALARS})
+        # Scalars that hold for the whole batch, as simulators give them when episodes end: sum and count since then.
+        self._mean_names: List[str] = []
+        self._means = self._no_means(0)
 
     def _zeros(self, columns: int = 1) -> torch.Tensor:
         return torch.zeros((self.num_envs, columns), dtype=self._real, device=self.device)
+
+    def _no_means(self, number: int) -> Dict[str, torch.Tensor]:
+        return {name: torch.zeros(number, dtype=self._real, device=self.device) for name in _MEANS}
 
     def update(
         self,
@@ -51,7 +58,7 @@ class EpisodeStatistics(Stateful):
             rewards: ``(num_envs, 1)``.
             done: ``(num_envs, 1)`` bool, whether an episode ended.
             valid: ``(num_envs, 1)`` bool, False for rows that count nowhere; None: all count.
-            log: Name to ``(num_envs, 1)``; NaN where absent.
+            log: Name to ``(num_envs, 1)``, NaN where absent, or to ``()``, a mean over the batch.
         """
         tensors = self._tensors
         if valid is None:
@@ -63,10 +70,32 @@ class EpisodeStatistics(Stateful):
             tensors["length"] += valid
             tensors["steps"] += valid.sum()
         if log:
-            self._add_scalars(log, valid)
+            self._add_log(log, valid)
         if self.device.type == "cpu" and not bool(done.any()):
             return
         self._finish(done)
+
+    def _add_log(self, log: Dict[str, torch.Tensor], valid: Optional[torch.Tensor]) -> None:
+        means = {name: value for name, value in log.items() if value.dim() == 0}
+        if means:
+            self._add_means(means)
+            log = {name: value for name, value in log.items() if value.dim() > 0}
+        if log:
+            self._add_scalars(log, valid)
+
+    def _add_means(self, means: Dict[str, torch.Tensor]) -> None:
+        unknown = [name for name in means if name not in self._mean_names]
+        if unknown:
+            self._mean_names += unknown
+            fresh = self._no_means(len(unknown))
+            self._means = {name: torch.cat([self._means[name], fresh[name]]) for name in _MEANS}
+        if len(means) < len(self._mean_names):
+            missing = torch.full_like(next(iter(means.values())), float("nan"))
+            means = {name: means.get(name, missing) for name in self._mean_names}
+        values = torch.stack([means[name] for name in self._mean_names])
+        present = ~torch.isnan(values)
+        self._means["sum"] += torch.where(present, values, torch.zeros_like(values))
+        self._means["count"] += present
 
     def _add_scalars(self, log: Dict[str, torch.Tensor], valid: Optional[torch.Tensor]) -> None:
         unknown = [name for name in log if name not in self._names]
@@ -125,6 +154,8 @@ class EpisodeStatistics(Stateful):
         }
         means = tensors["window_info"].sum(dim=0) / tensors["window_info_count"].sum(dim=0)
         figures.update({"info/" + name: mean for name, mean in zip(self._names, means.unbind(0))})
+        batch_means = self._means["sum"] / self._means["count"]
+        figures.update({"info/" + name: mean for name, mean in zip(self._mean_names, batch_means.unbind(0))})
         return figures
 
     def settle(self, numbers: Dict[str, float]) -> Dict[str, float]:
@@ -143,6 +174,7 @@ class EpisodeStatistics(Stateful):
             del numbers["best_window"]
         if numbers["episode/count"]:
             self._clear("window_")
+            self._means = self._no_means(len(self._mean_names))
             self._tensors["lowest"].fill_(float("inf"))
             self._tensors["highest"].fill_(-float("inf"))
         else:
@@ -171,6 +203,8 @@ class EpisodeStatistics(Stateful):
             "environment_steps_known": self.environment_steps_known,
             "names": list(self._names),
             "tensors": {name: tensor.clone() for name, tensor in self._tensors.items()},
+            "mean_names": list(self._mean_names),
+            "means": {name: tensor.clone() for name, tensor in self._means.items()},
         }
 
     def validate_state(self, state: Dict[str, Any]) -> None:
@@ -178,6 +212,10 @@ class EpisodeStatistics(Stateful):
         require_keys(state, ("environment_steps_known", "names", "tensors"), "episode statistics")
         expected = dict(self._tensors, **{name: self._zeros(len(state["names"])) for name in _SCALARS})
         lines = tensor_differences(expected, state["tensors"])
+        # Files of the first version have no means over the batch.
+        lines += tensor_differences(
+            self._no_means(len(state.get("mean_names", ()))), _saved_means(state, self._no_means)
+        )
         if lines:
             raise StateError("episode statistics: {}".format("; ".join(lines)))
 
@@ -186,3 +224,11 @@ class EpisodeStatistics(Stateful):
         self.environment_steps_known = state["environment_steps_known"]
         self._names = list(state["names"])
         self._tensors = {name: tensor.to(self.device).clone() for name, tensor in state["tensors"].items()}
+        self._mean_names = list(state.get("mean_names", ()))
+        means = _saved_means(state, self._no_means)
+        self._means = {name: tensor.to(self.device).clone() for name, tensor in means.items()}
+
+
+def _saved_means(state: Dict[str, Any], none: Any) -> Dict[str, torch.Tensor]:
+    saved: Dict[str, torch.Tensor] = state["means"] if "means" in state else none(0)
+    return saved

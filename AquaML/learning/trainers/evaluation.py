@@ -10,6 +10,7 @@ from loguru import logger
 
 from AquaML.coordinator.random_state import preserved_random_state
 from AquaML.environment.base import EnvironmentWrapper
+from AquaML.environment.rows import begun_rows
 
 
 @dataclasses.dataclass
@@ -19,7 +20,8 @@ class EpisodeSummary:
     Attributes:
         returns: Sum of rewards of each episode.
         lengths: Steps of each episode.
-        infos: Name to the mean over episodes of each episode's mean of a scalar from ``infos``.
+        infos: Name to the mean over episodes of each episode's mean of a scalar from ``infos``; of scalars that hold
+            for the whole batch, the mean over steps that gave one.
     """
 
     returns: List[float]
@@ -144,7 +146,7 @@ def _play(
         actions = agent.name_actions(agent.act(states, timestep, timesteps or timestep + 1))
         states, rewards, terminated, truncated, infos = environment.step(actions)
         done = terminated | truncated
-        agent.on_reset(done if infos["valid"] is None else ~infos["valid"])
+        agent.on_reset(begun_rows(done, infos["valid"], environment.autoreset))
         record.add(rewards, done, infos)
         timestep += 1
     return record.summary(quota)
@@ -160,10 +162,14 @@ class _EpisodeRecord:
         self._return = [0.0] * num_envs
         self._length = [0] * num_envs
         self._info: List[Dict[str, List[float]]] = [{} for _ in range(num_envs)]
+        self._means: Dict[str, List[float]] = {}
 
     def add(self, rewards: torch.Tensor, done: torch.Tensor, infos: Dict[str, Any]) -> None:
         valid = None if infos["valid"] is None else infos["valid"][:, 0].tolist()
-        log = {name: values[:, 0].tolist() for name, values in infos["log"].items()}
+        log = {name: values[:, 0].tolist() for name, values in infos["log"].items() if values.dim() > 0}
+        for name, value in infos["log"].items():
+            if value.dim() == 0:
+                self._means.setdefault(name, []).append(float(value))
         ended = done[:, 0].tolist()
         for index, reward in enumerate(rewards[:, 0].tolist()):
             if valid is not None and not valid[index]:
@@ -188,7 +194,8 @@ class _EpisodeRecord:
     def summary(self, quota: Optional[int]) -> EpisodeSummary:
         shortest = min(len(returns) for returns in self._returns)
         number = shortest if quota is None else min(quota, shortest)
-        infos: Dict[str, List[float]] = {}
+        # What holds for the whole batch belongs to no episode.
+        infos: Dict[str, List[float]] = {name: [v for v in values if v == v] for name, values in self._means.items()}
         for episodes in self._infos:
             for episode in episodes[:number]:
                 for name, value in episode.items():
@@ -196,7 +203,7 @@ class _EpisodeRecord:
         return EpisodeSummary(
             returns=[value for returns in self._returns for value in returns[:number]],
             lengths=[value for lengths in self._lengths for value in lengths[:number]],
-            infos={name: _mean(values) for name, values in infos.items()},
+            infos={name: _mean(values) for name, values in infos.items() if values},
         )
 
 

@@ -12,7 +12,7 @@ from AquaML.coordinator.checkpoint_store import CheckpointStore
 from AquaML.coordinator.random_state import derived_seed
 from AquaML.coordinator.run_folder import RunFolder
 from AquaML.environment.base import StepResult, TensorDict
-from AquaML.environment.rows import true_successors
+from AquaML.environment.rows import begun_rows, true_successors
 from AquaML.errors import ConfigError, NonFiniteError
 from AquaML.learning.finite_guard import ROLLBACK, of_step, require_finite
 from AquaML.learning.trainers.base import Trainer
@@ -197,7 +197,7 @@ class SequentialTrainer(Trainer):
         successors = true_successors(observations, done, infos["final_obs"])
         agent.record_transition(states, actions, rewards, successors, terminated, truncated, infos, timestep, timesteps)
         self.statistics.update(rewards, done, infos["valid"], infos["log"])
-        agent.on_reset(done if infos["valid"] is None else ~infos["valid"])
+        agent.on_reset(begun_rows(done, infos["valid"], self.env.autoreset))
         self._states = observations
         agent.post_interaction(timestep, timesteps)
         timer.enter(None)
