@@ -199,23 +199,24 @@ class EpisodeStatistics(Stateful):
 
     def state_dict(self) -> Dict[str, Any]:
         """Return all sums."""
-        return {
+        state = {
             "environment_steps_known": self.environment_steps_known,
             "names": list(self._names),
             "tensors": {name: tensor.clone() for name, tensor in self._tensors.items()},
-            "mean_names": list(self._mean_names),
-            "means": {name: tensor.clone() for name, tensor in self._means.items()},
         }
+        if self._mean_names:
+            state["mean_names"] = list(self._mean_names)
+            state["means"] = {name: tensor.clone() for name, tensor in self._means.items()}
+        return state
 
     def validate_state(self, state: Dict[str, Any]) -> None:
         """Compare the number of environments."""
-        require_keys(state, ("environment_steps_known", "names", "tensors"), "episode statistics")
+        means = ("mean_names", "means") if "means" in state else ()
+        require_keys(state, ("environment_steps_known", "names", "tensors") + means, "episode statistics")
         expected = dict(self._tensors, **{name: self._zeros(len(state["names"])) for name in _SCALARS})
         lines = tensor_differences(expected, state["tensors"])
-        # Files of the first version have no means over the batch.
-        lines += tensor_differences(
-            self._no_means(len(state.get("mean_names", ()))), _saved_means(state, self._no_means)
-        )
+        if means:
+            lines += tensor_differences(self._no_means(len(state["mean_names"])), state["means"])
         if lines:
             raise StateError("episode statistics: {}".format("; ".join(lines)))
 
@@ -223,12 +224,9 @@ class EpisodeStatistics(Stateful):
         """Take over all sums."""
         self.environment_steps_known = state["environment_steps_known"]
         self._names = list(state["names"])
-        self._tensors = {name: tensor.to(self.device).clone() for name, tensor in state["tensors"].items()}
+        self._tensors = self._own(state["tensors"])
         self._mean_names = list(state.get("mean_names", ()))
-        means = _saved_means(state, self._no_means)
-        self._means = {name: tensor.to(self.device).clone() for name, tensor in means.items()}
+        self._means = self._own(state["means"]) if self._mean_names else self._no_means(0)
 
-
-def _saved_means(state: Dict[str, Any], none: Any) -> Dict[str, torch.Tensor]:
-    saved: Dict[str, torch.Tensor] = state["means"] if "means" in state else none(0)
-    return saved
+    def _own(self, tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+        return {name: tensor.to(self.device).clone() for name, tensor in tensors.items()}
