@@ -66,6 +66,11 @@ class SimulatorBuffer:
         """Copy observations whose rows are the last ones of the episodes that ended in this step."""
         self._store(observations, self._show_final(), "The final observation")
 
+    def move_to_final(self) -> None:
+        """Make the observations stored so far the last ones, before those after a reset are stored."""
+        for name, target in self._show_final().items():
+            target.copy_(self.observations[name])
+
     def store_final_rows(self, rows: torch.Tensor, observations: Any) -> None:
         """Copy the last observations of some environments.
 

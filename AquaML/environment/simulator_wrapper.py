@@ -115,6 +115,8 @@ class SimulatorWrapper(EnvironmentWrapper):
             self.advance(native, out)
             if self.autoreset == "next_step":
                 self._mask_resets(out)
+            elif self.gives_final_observation:
+                self._expect_final(out)
         if self._finite_horizon:
             out.terminated |= out.truncated
             out.truncated.zero_()
@@ -131,6 +133,20 @@ class SimulatorWrapper(EnvironmentWrapper):
         self._resets_next.copy_(out.done)
         out.terminated &= out.valid
         out.truncated &= out.valid
+
+    def _expect_final(self, out: SimulatorBuffer) -> None:
+        """Look once whether the last observation of an episode is there when one ends; reads nothing afterwards."""
+        if out.final is not None:
+            self._final_was_seen = True
+        elif not self._final_was_seen and bool(out.done.any()):
+            raise EnvironmentContractError(
+                "An episode of '{}' ended, but its last observation was not handed over, though {} says "
+                "gives_final_observation=True. Turn that off, or have the simulator hand it over.".format(
+                    self.name, type(self).__name__
+                )
+            )
+
+    _final_was_seen = False
 
     def close(self) -> None:
         """Close the simulator if it can be closed."""

@@ -1,12 +1,14 @@
 """Turning a policy's actions into those of a simulator that takes tensors."""
 
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+import dataclasses
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
 
 from AquaML.environment.action_transform import ActionTransform
 from AquaML.environment.spaces import BOX, SpaceLayout, TensorSpec
+from AquaML.errors import EnvironmentContractError
 
 Conversion = Callable[[torch.Tensor], torch.Tensor]
 
@@ -44,6 +46,23 @@ class TensorActions:
                 values = torch.as_tensor(values)
             converted[name] = convert(values.detach().to(self._device))
         return self._layout.unflatten(converted)
+
+
+def limit_actions(layout: SpaceLayout, limit: Optional[float]) -> SpaceLayout:
+    """Give real-valued actions the bounds ``±limit``, where a simulator declares none; None leaves them as they are.
+
+    Raises:
+        EnvironmentContractError: The limit is not above 0.
+    """
+    if limit is None:
+        return layout
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0.0:
+        raise EnvironmentContractError("clip_actions is {!r}; expected None or a number above 0.".format(limit))
+    specs = {}
+    for name, spec in layout.specs.items():
+        bound = np.full(spec.shape, float(limit))
+        specs[name] = dataclasses.replace(spec, low=-bound, high=bound) if spec.kind == BOX else spec
+    return SpaceLayout(specs, layout.structure)
 
 
 def _conversion(spec: TensorSpec, bounds: str, device: torch.device) -> Conversion:

@@ -1,7 +1,7 @@
 """How wrappers of simulators differ by nature; the rest must be alike."""
 
 import dataclasses
-from typing import Callable
+from typing import Callable, Sequence
 
 from AquaML.environment.base import EnvironmentWrapper
 
@@ -19,7 +19,7 @@ class Case:
         first_age: The age of the first observation of an episode that began by a reset.
         both: How a fall at the very step of the time limit comes out.
         gives_final: Whether the last observation is known.
-        privileged: Whether there is an observation for the critic.
+        privileged: Names of observations for the critic.
     """
 
     make: Callable[..., EnvironmentWrapper]
@@ -27,4 +27,4 @@ class Case:
     first_age: int = 0
     both: str = "terminated"
     gives_final: bool = True
-    privileged: bool = True
+    privileged: Sequence[str] = ("privileged",)

@@ -165,6 +165,6 @@ CASES: Dict[str, Case] = {
         maker(resets="same_step", bool_flags=True), LIMIT - 1, both="truncated", gives_final=False
     ),
     "isaac_gym manual": Case(maker(resets="manual"), LIMIT - 1),
-    "isaac_gym without states": Case(maker(states=False), LIMIT - 1, both="truncated", privileged=False),
+    "isaac_gym without states": Case(maker(states=False), LIMIT - 1, both="truncated", privileged=()),
     "isaac_gym two devices": Case(maker(rl_device="cpu:0"), LIMIT - 1, both="truncated"),
 }

@@ -31,7 +31,7 @@ def test_what_the_wrapper_says_of_itself(case: Case) -> None:
     info = wrapper.getEnvInfo()
     assert info["num_envs"] == NUMBER
     assert info["observation_cfg"]["state"]["shape"] == (5,) and info["action_cfg"]["action"]["shape"] == (1,)
-    assert list(info["observation_cfg"]) == ["state"] + ["privileged"] * case.privileged
+    assert list(info["observation_cfg"]) == ["state", *case.privileged]
     assert info["gives_final_observation"] == case.gives_final
     assert info["max_episode_length"] == 6
 
@@ -165,7 +165,7 @@ def test_the_critic_alone_sees_what_is_privileged(case: Case) -> None:
     info = wrapper.getEnvInfo()
     models = default_models(info)
     assert models["policy"].input_names(info["observation_cfg"]) == ["state"]
-    wanted = ["state"] + ["privileged"] * case.privileged
+    wanted = ["state", *case.privileged]
     assert models["value"].input_names(info["observation_cfg"]) == wanted
 
 
