@@ -4,7 +4,15 @@ from typing import Dict
 
 import isaac_gym_stand_in
 import isaac_lab_stand_in
+import maniskill_stand_in
+import pettingzoo_stand_in
 import rsl_rl_stand_in
 from case import Case
 
-CASES: Dict[str, Case] = {**isaac_gym_stand_in.CASES, **rsl_rl_stand_in.CASES, **isaac_lab_stand_in.CASES}
+CASES: Dict[str, Case] = {
+    **isaac_gym_stand_in.CASES,
+    **rsl_rl_stand_in.CASES,
+    **isaac_lab_stand_in.CASES,
+    **maniskill_stand_in.CASES,
+    **pettingzoo_stand_in.CASES,
+}

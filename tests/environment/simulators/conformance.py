@@ -78,3 +78,8 @@ def play(wrapper: EnvironmentWrapper, steps: int) -> List[Any]:
             "valid": None if results[-1][4]["valid"] is None else results[-1][4]["valid"].clone(),
         }
     return results
+
+
+def simulator_of(wrapper: Any) -> Any:
+    """Return the stand-in under a wrapper."""
+    return wrapper.environment if hasattr(wrapper, "environment") else wrapper._backend.environments[0]

@@ -5,16 +5,9 @@ from typing import Any, Callable, Dict, Optional
 
 import torch
 from case import LIMIT, Case
-from worlds import AttributeBox, ClockWorld, World
+from worlds import AttributeBox, ClockWorld, DictSpace, World
 
 from AquaML.environment.isaac_lab_envs import IsaacLabWrapper, MjlabWrapper
-
-
-class DictSpace:
-    """A Dict space by its attributes alone."""
-
-    def __init__(self, spaces: Dict[str, Any]) -> None:
-        self.spaces = spaces
 
 
 class IsaacLabStandIn:

@@ -1,6 +1,6 @@
 """Worlds without physics that the stand-ins of simulators show through their interfaces."""
 
-from typing import Any, List
+from typing import Any, Dict, List
 
 import torch
 
@@ -128,6 +128,13 @@ class AttributeBox:
         self.high = np.full(size, high, np.float32)
         self.shape = (size,)
         self.dtype = np.dtype("float32")
+
+
+class DictSpace:
+    """A Dict space by its attributes alone."""
+
+    def __init__(self, spaces: Dict[str, Any]) -> None:
+        self.spaces = spaces
 
 
 World = Any
