@@ -61,8 +61,7 @@ class ManiSkillWrapper(SimulatorWrapper):
             action_bounds,
             finite_horizon,
         )
-        limit = getattr(vector, "max_episode_steps", None)
-        self.max_episode_length = None if limit is None else int(limit)
+        self.max_episode_length = _time_limit(vector)
 
     def restart(self, seed: Optional[int], out: SimulatorBuffer) -> None:
         """Start a new episode everywhere."""
@@ -116,6 +115,17 @@ def _vectorized(env: Any, ignore_terminations: Optional[bool], kwargs: Dict[str,
     made = gymnasium.make(env, **kwargs) if isinstance(env, str) else env
     options = {} if ignore_terminations is None else {"ignore_terminations": ignore_terminations}
     return ManiSkillVectorEnv(made, auto_reset=True, record_metrics=True, **options)
+
+
+def _time_limit(vector: Any) -> Optional[int]:
+    limit = getattr(vector, "max_episode_steps", None)
+    if limit is None:
+        try:
+            from mani_skill.utils.gym_utils import find_max_episode_steps_value
+        except ImportError:
+            return None
+        limit = find_max_episode_steps_value(vector)
+    return None if limit is None else int(limit)
 
 
 def _name_of(vector: Any) -> str:

@@ -250,7 +250,8 @@ def _leaf(space: Any, kind: str, name: str) -> TensorSpec:
     if dtype not in KEPT_TYPES:
         raise SpaceError("Space '{}' has type {}; expected real or whole numbers.".format(name, native_dtype))
     if kind == "Box":
-        low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+        # Some simulators give one bound for all entries.
+        low, high = (np.broadcast_to(np.asarray(bound, np.float64), native_shape) for bound in (space.low, space.high))
         code = BOX
     elif kind == "MultiBinary":
         low, high = np.zeros(native_shape), np.ones(native_shape)

@@ -20,6 +20,7 @@ class Case:
         both: How a fall at the very step of the time limit comes out.
         gives_final: Whether the last observation is known.
         privileged: Names of observations for the critic.
+        counts: Whether episodes are counted from 0; False: their number is drawn, or always the first one.
     """
 
     make: Callable[..., EnvironmentWrapper]
@@ -28,3 +29,4 @@ class Case:
     both: str = "terminated"
     gives_final: bool = True
     privileged: Sequence[str] = ("privileged",)
+    counts: bool = True

@@ -1,5 +1,6 @@
 """All wrappers that the conformance suite looks at, by name."""
 
+import contextlib
 from typing import Dict
 
 import isaac_gym_stand_in
@@ -16,3 +17,8 @@ CASES: Dict[str, Case] = {
     **maniskill_stand_in.CASES,
     **pettingzoo_stand_in.CASES,
 }
+with contextlib.suppress(ImportError):
+    # JAX is not to be had for every Python.
+    import brax_stand_in
+
+    CASES.update(brax_stand_in.CASES)
