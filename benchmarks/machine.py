@@ -25,8 +25,8 @@ PACKAGES = (
 
 def describe_machine() -> Dict[str, Any]:
     """Return date, versions, processor and thread settings."""
-    versions = {"python": platform.python_version()}
-    versions.update({package: _version(package) for package in PACKAGES})
+    versions = {"python": platform.pythonversion_of()}
+    versions.update({package: version_of(package) for package in PACKAGES})
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
     return {
         "date": datetime.date.today().isoformat(),
@@ -38,7 +38,7 @@ def describe_machine() -> Dict[str, Any]:
     }
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
     if sys.version_info < (3, 8):
         return "unknown on Python 3.7"
     from importlib.metadata import PackageNotFoundError, version
