@@ -39,6 +39,7 @@ def describe_machine() -> Dict[str, Any]:
 
 
 def version_of(package: str) -> str:
+    """Return the installed version of a package, or that it is not installed."""
     if sys.version_info < (3, 8):
         return "unknown on Python 3.7"
     from importlib.metadata import PackageNotFoundError, version
