@@ -6,7 +6,7 @@ import torch
 
 from AquaML.environment.leaf_names import rename_leaves
 from AquaML.environment.simulator_buffers import SimulatorBuffer
-from AquaML.environment.simulator_wrapper import SimulatorWrapper, require_attributes
+from AquaML.environment.simulator_wrapper import SimulatorWrapper, require_attributes, seed_torch
 from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, layout_of
 from AquaML.errors import EnvironmentContractError, MissingDependencyError
 
@@ -64,7 +64,8 @@ class ManiSkillWrapper(SimulatorWrapper):
         self.max_episode_length = _time_limit(vector)
 
     def restart(self, seed: Optional[int], out: SimulatorBuffer) -> None:
-        """Start a new episode everywhere."""
+        """Start a new episode everywhere; episodes after the first draw from torch's global generators."""
+        seed_torch(seed)
         seeds = None if seed is None else [seed + index for index in range(self.num_envs)]
         out.store_observations(self.environment.reset(seed=seeds)[0])
 
@@ -81,12 +82,9 @@ class ManiSkillWrapper(SimulatorWrapper):
 
     def _scalars_at_ends(self, info: Mapping[str, Any], done: torch.Tensor) -> Dict[str, torch.Tensor]:
         """Return what is known of episodes that have ended, and NaN elsewhere."""
+        running = torch.logical_not(done)
         numbers = self._scalars(info.get("episode", info))
-        return {
-            name: torch.where(done, value, torch.full_like(value, float("nan")))
-            for name, value in numbers.items()
-            if value.dim() > 0
-        }
+        return {name: value.masked_fill_(running, float("nan")) for name, value in numbers.items() if value.dim() > 0}
 
 
 def _vectorized(env: Any, ignore_terminations: Optional[bool], kwargs: Dict[str, Any]) -> Any:

@@ -92,12 +92,11 @@ def _recognised(env: Any) -> str:
             return name
     if callable(env):
         return "gymnasium"
+    looked_for = "\n".join("  {}: {}".format(name, ", ".join(names)) for name, names in lacking.items())
     raise EnvironmentContractError(
         "{} is none of the environments that AquaML knows. Looked for, and missing:\n{}\nIf it is one of them, say "
-        "wrap_env(env, kind=...); for a simulator of your own derive from EnvironmentWrapper or SimulatorWrapper.".format(
-            type(env).__name__,
-            "\n".join("  {}: {}".format(name, ", ".join(names)) for name, names in lacking.items()),
-        )
+        "wrap_env(env, kind=...); for a simulator of your own derive from SimulatorWrapper or "
+        "EnvironmentWrapper.".format(type(env).__name__, looked_for)
     )
 
 
