@@ -163,7 +163,7 @@ class IsaacGymWrapper(SimulatorWrapper):
             out.store_final(observations)
             observations = task.reset_done()[0]
         out.store_observations(observations)
-        out.log = self._scalars({name: value for name, value in extras.items() if name not in _FLAGS})
+        out.log = self._scalars(extras, leave_out=_FLAGS)
 
     def _tell_progress(self) -> None:
         if not self.evaluating:

@@ -124,7 +124,10 @@ class MjlabWrapper(IsaacLabWrapper):
             ended = torch.nonzero(out.done[:, 0])[:, 0].to(self.simulator_device)
             if len(ended):
                 out.move_to_final()
-                out.store_observations(self.environment.reset(env_ids=ended)[0])
+                observations, extras = self.environment.reset(env_ids=ended)
+                out.store_observations(observations)
+                # mjlab logs episodes when they are reset, and forgets it with the next step.
+                out.log.update(self._scalars(logged_of(extras)))
 
 
 def _layout(observations: Mapping[str, Any], declared: Mapping[str, Any]) -> SpaceLayout:

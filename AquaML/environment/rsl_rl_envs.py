@@ -157,7 +157,7 @@ class RslRlVecEnvWrapper(SimulatorWrapper):
             logger.warning("{} has no reset(): running episodes go on where new ones were asked for.", self.name)
         observations = self._begin(env)
         # What is logged of episodes that were cut off here belongs to no step.
-        self._scalars(logged_of(getattr(env, "extras", {})))
+        self._scalars(logged_of(getattr(getattr(env, "unwrapped", env), "extras", {})))
         if self._random_initial_length:
             self._spread_ages(env.episode_length_buf)
         out.store_observations(observations)

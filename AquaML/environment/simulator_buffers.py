@@ -1,6 +1,6 @@
 """Preallocated tensors for what a simulator returned: copied once, so that its own buffers may change at will."""
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -183,8 +183,9 @@ class SimulatorBuffers:
 class FreshScalars:
     """Takes up a simulator's scalars once each time they are written.
 
-    Simulators write them when episodes end and leave them there until the next end. A number is new when it is another
-    object, or a tensor that was written into.
+    Simulators write them when episodes end and leave them there until the next end. A tensor is new when it is another
+    object or was written into; a plain number also when it stands in another dictionary, since Python has but one
+    object for a small integer.
 
     Args:
         num_envs: Number of environments.
@@ -195,30 +196,40 @@ class FreshScalars:
         self._num_envs = num_envs
         self._device = device
         self._known: Dict[str, Tuple[Any, int]] = {}
+        self._dictionaries: Dict[str, Mapping[str, Any]] = {}
 
-    def take(self, scalars: Optional[Mapping[str, Any]]) -> Dict[str, torch.Tensor]:
+    def take(self, scalars: Optional[Mapping[str, Any]], leave_out: Sequence[str] = ()) -> Dict[str, torch.Tensor]:
         """Return new numbers as float32 tensors, ``(num_envs, 1)`` or ``()``.
 
         Args:
             scalars: Name to a number, a tensor of one element, or ``(num_envs,)``, in dictionaries nested at will; what
-                else is there is left out.
+                else is there is left out. These are the simulator's own dictionaries, not copies of them.
+            leave_out: Names that are no such numbers.
         """
         taken: Dict[str, torch.Tensor] = {}
         if scalars:
-            self._take(scalars, "", taken)
+            self._take(scalars, "", taken, leave_out)
         return taken
 
-    def _take(self, scalars: Mapping[str, Any], prefix: str, taken: Dict[str, torch.Tensor]) -> None:
+    def _take(
+        self, scalars: Mapping[str, Any], prefix: str, taken: Dict[str, torch.Tensor], leave_out: Sequence[str] = ()
+    ) -> None:
+        # Objects are kept, so that no new one can take their place in memory and be taken for them.
+        other_dictionary = self._dictionaries.get(prefix) is not scalars
+        self._dictionaries[prefix] = scalars
         for key, value in scalars.items():
             name = "{}{}".format(prefix, key)
+            if name in leave_out:
+                continue
             if isinstance(value, Mapping):
                 self._take(value, name + "/", taken)
                 continue
-            version = value._version if isinstance(value, torch.Tensor) and not value.is_inference() else 0
+            is_tensor = isinstance(value, torch.Tensor)
+            version = value._version if is_tensor and not value.is_inference() else 0
             before = self._known.get(name)
-            if before is not None and before[0] is value and before[1] == version:
+            same = before is not None and before[0] is value and before[1] == version
+            if same and (is_tensor or not other_dictionary):
                 continue
-            # The object is kept, so that no new one can take its place in memory and be taken for it.
             self._known[name] = (value, version)
             number = as_log(value, self._num_envs, self._device)
             if number is not None:

@@ -1,7 +1,7 @@
 """What wrappers of simulators that step many environments with tensors have in common."""
 
 import abc
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -173,9 +173,9 @@ class SimulatorWrapper(EnvironmentWrapper):
 
     # ------------------------------------------------------------------ pieces that several simulators share
 
-    def _scalars(self, scalars: Any) -> Dict[str, torch.Tensor]:
+    def _scalars(self, scalars: Any, leave_out: Sequence[str] = ()) -> Dict[str, torch.Tensor]:
         """Return what a simulator logs anew in this step."""
-        return self._fresh_scalars.take(scalars)
+        return self._fresh_scalars.take(scalars, leave_out)
 
     def _spread_ages(self, counter: torch.Tensor) -> None:
         """Let the first episodes begin at random ages, so that time limits do not all fall into one step."""
