@@ -66,6 +66,13 @@ def leaf_paths(structure: Structure) -> List[Tuple[str, Tuple[Any, ...]]]:
     ]
 
 
+def flat_layout(layout: SpaceLayout) -> SpaceLayout:
+    """Return the leaves without the simulator's nesting: by their names, or bare where there is but one."""
+    if len(layout.specs) == 1:
+        return SpaceLayout(layout.specs, next(iter(layout.specs)))
+    return SpaceLayout(layout.specs, {"kind": "Dict", "items": {name: name for name in layout.specs}})
+
+
 def at_path(value: Any, path: Tuple[Any, ...]) -> Any:
     """Return what stands at the end of a path, in dictionaries, TensorDicts or tuples.
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import torch
 
 from AquaML.environment.base import EnvironmentWrapper, StepResult, TensorDict
+from AquaML.environment.leaf_names import flat_layout
 from AquaML.environment.simulator_buffers import FreshScalars, SimulatorBuffer, SimulatorBuffers
 from AquaML.environment.spaces import SpaceLayout
 from AquaML.environment.tensor_actions import TensorActions
@@ -51,7 +52,9 @@ class SimulatorWrapper(EnvironmentWrapper):
         self.environment = environment
         self.name = name
         self.num_envs = int(num_envs)
-        self.observation_layout = observations
+        # The simulator's nesting is its own; what a policy is fed with on a robot goes by AquaML's names.
+        self.observation_layout = flat_layout(observations)
+        self._nested_layout = observations
         self.action_layout = actions
         self.action_bounds = action_bounds
         self.device = self.simulator_device = torch.device(device)
@@ -61,7 +64,7 @@ class SimulatorWrapper(EnvironmentWrapper):
         self._allocate()
 
     def _allocate(self) -> None:
-        self._buffers = SimulatorBuffers(self.observation_layout, self.num_envs, self.device)
+        self._buffers = SimulatorBuffers(self._nested_layout, self.num_envs, self.device)
         self._fresh_scalars = FreshScalars(self.num_envs, self.device)
         # Next-step reset: where the next row only resets.
         self._resets_next = torch.zeros((self.num_envs, 1), dtype=torch.bool, device=self.device)

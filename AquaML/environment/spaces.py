@@ -165,6 +165,9 @@ class SpaceLayout:
             value: One sample, for example what a robot observes.
             needed: Names of the leaves that must be there.
         """
+        if isinstance(self.structure, str) and isinstance(value, Mapping) and set(value) == {self.structure}:
+            # The name is no part of the environment's nesting, but what the leaf is called everywhere else.
+            value = value[self.structure]
         leaves: Dict[str, np.ndarray] = {}
         _flatten(_present(self.structure, value, set(needed)), value, leaves)
         return leaves
