@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from AquaML.environment.rsl_rl_envs import RslRlVecEnvWrapper, VecEnvStep
 from AquaML.errors import EnvironmentContractError
 
@@ -27,11 +29,11 @@ class LeggedGymWrapper(RslRlVecEnvWrapper):
 
     def _begin(self, env: Any) -> Any:
         result = env.reset()
-        if not isinstance(result, tuple) or len(result) < 2:
+        fits = isinstance(result, tuple) and len(result) >= 2
+        if not fits or not (result[1] is None or isinstance(result[1], torch.Tensor)):
             raise EnvironmentContractError(
-                "{}.reset() returned {}; expected (observations, privileged observations or None).".format(
-                    type(env).__name__, type(result).__name__
-                )
+                "{}.reset() did not return (observations, privileged observations or None); for environments with "
+                "groups of observations, use RslRlVecEnvWrapper.".format(type(env).__name__)
             )
         return _by_name(*result[:2])
 

@@ -96,7 +96,8 @@ class SimulatorBuffer:
         for name, path, spec in self._leaves:
             value = self._leaf(observations, name, path, spec, what, self.num_envs)
             stored = target[name]
-            stored.copy_(value if value.shape == stored.shape else value.reshape(stored.shape), non_blocking=True)
+            shaped = value if value.shape == stored.shape else value.reshape(stored.shape)
+            stored.copy_(shaped, non_blocking=True)
             self._subtract_start(stored, spec)
 
     def _leaf(

@@ -5,6 +5,7 @@ from typing import List
 from benchmarks.reliability.protection import Protection
 from benchmarks.reliability.protections_of_checkpoints import OF_CHECKPOINTS
 from benchmarks.reliability.protections_of_resumes import OF_RESUMES
+from benchmarks.reliability.protections_of_simulators import OF_SIMULATORS
 
 _F = "AquaML/coordinator/file_operations.py"
 _S = "AquaML/coordinator/checkpoint_store.py"
@@ -362,4 +363,4 @@ PROTECTIONS: List[Protection] = [
     ),
 ]
 
-PROTECTIONS += OF_CHECKPOINTS + OF_RESUMES
+PROTECTIONS += OF_CHECKPOINTS + OF_RESUMES + OF_SIMULATORS
