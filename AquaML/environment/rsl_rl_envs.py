@@ -132,6 +132,11 @@ class RslRlVecEnvWrapper(SimulatorWrapper):
         if result is None:
             result = env.get_observations()
         observations, extras = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+        if isinstance(extras, torch.Tensor):
+            raise EnvironmentContractError(
+                "{}.reset() returned two tensors, the second of which are privileged observations; use "
+                "LeggedGymWrapper.".format(type(env).__name__)
+            )
         return by_group(observations, extras)
 
     def _unpack(self, result: Any) -> VecEnvStep:

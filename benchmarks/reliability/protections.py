@@ -101,6 +101,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="protections (default: all)")
     options = parser.parse_args(arguments)
+    unknown = set(options.names) - {entry.name for entry in PROTECTIONS}
+    if unknown:
+        parser.error("there is no protection {}".format(", ".join(repr(name) for name in sorted(unknown))))
     outcomes = try_out(options.names or None)
     noticed = sum(outcome.passes_with and outcome.fails_without for outcome in outcomes)
     print("{} of {} removals are noticed".format(noticed, len(outcomes)))

@@ -66,14 +66,18 @@ def play(env: Any, agent: PPO, spoil: float = 0.0) -> List[Dict[str, torch.Tenso
     """Fill one rollout; return its rows. ``spoil`` is added to all that rows that only reset hold."""
     states, _ = env.reset(seed=0)
     rows = []
+    ended = torch.zeros((NUMBER, 1), dtype=torch.bool)
     for step in range(ROWS):
         actions = agent.name_actions(agent.act(states, step, ROWS))
         following, rewards, terminated, truncated, infos = env.step(actions)
         done = terminated | truncated
         successors = true_successors(following, done, infos["final_obs"])
         valid = torch.ones_like(done) if infos["valid"] is None else infos["valid"]
-        given = {name: value + spoil * (~valid) for name, value in states.items()}
-        rewards = rewards + spoil * (~valid)
+        # Where the simulator resets in the next step, that is known here without the wrapper's word.
+        only_resets = ended if env.autoreset == "next_step" else ~valid
+        ended = done.clone()
+        given = {name: value + spoil * only_resets for name, value in states.items()}
+        rewards = rewards + spoil * only_resets
         agent.record_transition(given, actions, rewards, successors, terminated, truncated, infos, step, ROWS)
         rows.append(
             {

@@ -135,7 +135,9 @@ def test_a_time_limit_for_each_environment_is_read() -> None:
 
 
 def test_numbers_of_values_are_told_apart() -> None:
-    wrapper = RslRlVecEnvWrapper(LeggedGymStandIn(2))
+    with pytest.raises(EnvironmentContractError, match=r"reset\(\) returned two tensors, .*use LeggedGymWrapper"):
+        RslRlVecEnvWrapper(LeggedGymStandIn(2))
+    wrapper = RslRlVecEnvWrapper(LeggedGymStandIn(2, privileged=False))
     wrapper.reset()
     with pytest.raises(EnvironmentContractError, match="returned 5 values; .*use LeggedGymWrapper"):
         wrapper.step({"action": torch.zeros(2, 1)})
