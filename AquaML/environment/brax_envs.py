@@ -1,5 +1,6 @@
 """Brax and MuJoCo Playground: functional environments in JAX, exchanged with torch without a copy."""
 
+import subprocess
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
@@ -11,7 +12,7 @@ from AquaML.environment.simulator_buffers import SimulatorBuffer
 from AquaML.environment.simulator_wrapper import SimulatorWrapper, require_attributes
 from AquaML.environment.spaces import ACTION_NAME, OBSERVATION_NAME, PRIVILEGED_NAME, SpaceLayout, unbounded_leaf
 from AquaML.environment.tensor_actions import limit_actions
-from AquaML.errors import EnvironmentContractError, MissingDependencyError
+from AquaML.errors import EnvironmentContractError, MissingDependencyError, did_you_mean
 
 _READ = ("reset", "step", "action_size", "observation_size")
 _USUAL_NAMES = {"state": OBSERVATION_NAME, "privileged_state": PRIVILEGED_NAME}
@@ -61,7 +62,7 @@ class BraxWrapper(SimulatorWrapper):
         action_bounds: See :class:`~AquaML.environment.simulator_wrapper.SimulatorWrapper`.
         finite_horizon: True if the time limit is part of the task: reaching it then counts as termination.
         **kwargs: For a name only: handed to ``brax.envs.get_environment`` (``backend`` and so on), or to
-            ``mujoco_playground.registry.load``.
+            ``mujoco_playground.registry.load`` (``config_overrides={"impl": "jax"}`` where there is no CUDA).
 
     Raises:
         EnvironmentContractError: The environment resets itself, or an argument does not fit it.
@@ -106,7 +107,7 @@ class BraxWrapper(SimulatorWrapper):
         limit = episode_length or int(getattr(getattr(environment, "_config", None), "episode_length", _EPISODES))
         reset, step = _batch_functions(self._jax, environment, batched)
         self._begin, self._advance = _episodes(self._jax, reset, step, num_envs, limit, action_repeat, full_reset)
-        shapes = self._jax.eval_shape(reset, self._keys(0, num_envs))
+        shapes = _shapes(self._jax, reset, num_envs, batched)
         self._is_plain = not hasattr(shapes.obs, "keys")
         seen = {"state": shapes.obs} if self._is_plain else shapes.obs
         # JAX sorts keys; what the actor sees comes first, as in every other simulator.
@@ -126,18 +127,13 @@ class BraxWrapper(SimulatorWrapper):
         self.max_episode_length = -(-limit // action_repeat)
         self._running: Optional[_Running] = None
 
-    def _keys(self, seed: int, number: int) -> Any:
-        return self._jax.random.split(self._jax.random.PRNGKey(seed), number)
-
     # ------------------------------------------------------------------ the step contract
 
     def restart(self, seed: Optional[int], out: SimulatorBuffer) -> None:
         """Start a new episode everywhere; without a seed, one is drawn from torch's global generator."""
         if seed is None:
             seed = int(torch.randint(2**31, ()))
-        # Placed on a device for good, as what comes from torch is: one compiled step then serves all.
-        key = self._jax.device_put(self._jax.random.PRNGKey(seed), self._jax.devices()[0])
-        self._running, observations = self._begin(key)
+        self._running, observations = self._begin(self._placed(self._jax.random.PRNGKey(seed)))
         out.store_observations(self._shown(observations))
 
     def advance(self, actions: Any, out: SimulatorBuffer) -> None:
@@ -166,13 +162,17 @@ class BraxWrapper(SimulatorWrapper):
     def _taken(self, actions: torch.Tensor) -> Any:
         return self._jax.dlpack.from_dlpack(actions.contiguous())
 
+    def _placed(self, tree: Any) -> Any:
+        # Placed on a device for good, as what comes from torch is: one compiled step then serves all.
+        return self._jax.device_put(tree, self._jax.devices()[0])
+
     def close(self) -> None:
         """Forget the running episodes; JAX needs no closing."""
         self._closed = True
         self._running = None
 
     def render(self) -> Any:
-        """Return a picture of the first environment.
+        """Return a picture of the first environment; where there is no display, MuJoCo needs ``MUJOCO_GL=egl``.
 
         Raises:
             EnvironmentContractError: The environment cannot render.
@@ -212,9 +212,31 @@ class BraxWrapper(SimulatorWrapper):
             if value.shape != shape.shape or value.dtype != shape.dtype:
                 return False
             leaves.append(value)
-        self._running = jax.tree_util.tree_unflatten(structure, leaves)
+        self._running = self._placed(jax.tree_util.tree_unflatten(structure, leaves))
         self._started = True
         return True
+
+
+def _shapes(jax: Any, reset: Callable[..., Any], num_envs: int, batched: bool) -> Any:
+    """Return shapes and types of a batch's first state.
+
+    Raises:
+        EnvironmentContractError: The wrapper around the environment makes a batch of another size.
+    """
+    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
+    try:
+        shapes = jax.eval_shape(reset, keys)
+        found = "rewards of shape {}".format(shapes.reward.shape)
+    except ValueError as error:
+        if not batched:
+            raise
+        shapes, found = None, str(error)
+    if shapes is None or shapes.reward.shape != (num_envs,):
+        raise EnvironmentContractError(
+            "The environment makes no batch of num_envs={} ({}). Hand over the bare environment, a VmapWrapper without "
+            "batch_size, or a randomization of just as many environments.".format(num_envs, found)
+        )
+    return shapes
 
 
 def _batch_functions(jax: Any, environment: Any, batched: bool) -> Tuple[Callable[..., Any], Callable[..., Any]]:
@@ -322,15 +344,16 @@ def _is_batched(environment: Any) -> bool:
     """Whether a wrapper around the environment makes the batch.
 
     Raises:
-        EnvironmentContractError: A wrapper resets the environment, and so hides last observations.
+        EnvironmentContractError: A wrapper ends episodes or resets the environment, which hides last observations.
     """
     layer, batched = environment, False
     while layer is not None:
         name = type(layer).__name__
         if "AutoReset" in name or name == "EpisodeWrapper":
             raise EnvironmentContractError(
-                "The environment is in an {}, which hides the last observation of an episode; hand over the bare "
-                "environment: BraxWrapper makes the batch, the time limit and the resets.".format(name)
+                "The environment is in {}, which would hide time limits or last observations; hand over the bare "
+                "environment (brax.envs.get_environment or registry.load): BraxWrapper makes the batch, the time "
+                "limit and the resets.".format(name)
             )
         batched = batched or "Vmap" in name
         layer = vars(layer).get("env")
@@ -349,19 +372,49 @@ def _made(env: Any, suite: str, kwargs: Dict[str, Any]) -> Any:
     if suite not in ("brax", "playground"):
         raise EnvironmentContractError("suite is {!r}; expected 'brax' or 'playground'.".format(suite))
     try:
-        if suite == "brax":
-            from brax import envs
-
-            return envs.get_environment(env, **kwargs)
-        from mujoco_playground import registry
-
-        return registry.load(env, **kwargs)
+        return _of_brax(env, kwargs) if suite == "brax" else _of_playground(env, kwargs)
     except ImportError as error:
         raise MissingDependencyError(
             "'{}' needs {}, which cannot be imported ({}): pip install {}.".format(env, suite, error, suite)
         ) from error
-    except (KeyError, ValueError) as error:
-        raise EnvironmentContractError("{} has no environment '{}': {}".format(suite, env, error)) from error
+    except EnvironmentContractError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise EnvironmentContractError(
+            "{} makes no environment '{}' of {}: {}".format(suite, env, kwargs or "its defaults", error)
+        ) from error
+
+
+def _of_brax(name: str, kwargs: Dict[str, Any]) -> Any:
+    from brax import envs
+
+    known = getattr(envs, "_envs", {})
+    if known and name not in known:
+        raise EnvironmentContractError("brax has no environment '{}'.{}".format(name, did_you_mean(name, known)))
+    return envs.get_environment(name, **kwargs)
+
+
+def _of_playground(name: str, kwargs: Dict[str, Any]) -> Any:
+    from mujoco_playground import registry
+
+    if name not in registry.ALL_ENVS:
+        raise EnvironmentContractError(
+            "playground has no environment '{}'.{}".format(name, did_you_mean(name, registry.ALL_ENVS))
+        )
+    try:
+        return registry.load(name, **kwargs)
+    except subprocess.CalledProcessError as error:
+        raise EnvironmentContractError(
+            "playground could not download MuJoCo Menagerie, whose robots '{}' needs ({}); connect to the network "
+            "once, or clone it into mujoco_playground/external_deps/mujoco_menagerie.".format(name, error)
+        ) from error
+    except AttributeError as error:
+        if "WARP" not in str(error):
+            raise
+        raise EnvironmentContractError(
+            "playground computes '{}' with Warp, which does not run here ({}); choose JAX by "
+            "config_overrides={{'impl': 'jax'}}.".format(name, error)
+        ) from error
 
 
 def _jax() -> Any:
