@@ -25,7 +25,7 @@ PACKAGES = (
 
 def describe_machine() -> Dict[str, Any]:
     """Return date, versions, processor and thread settings."""
-    versions = {"python": platform.pythonversion_of()}
+    versions = {"python": platform.python_version()}
     versions.update({package: version_of(package) for package in PACKAGES})
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
     return {

@@ -8,6 +8,7 @@ from isaac_gym_stand_in import VecTaskStandIn
 from isaac_lab_stand_in import IsaacLabStandIn, MjlabStandIn
 from maniskill_stand_in import ManiSkillStandIn
 from rsl_rl_stand_in import GenesisStandIn, LeggedGymStandIn
+from worlds import ClockWorld
 
 from AquaML.environment.isaac_gym_envs import IsaacGymWrapper
 from AquaML.environment.isaac_lab_envs import IsaacLabWrapper, MjlabWrapper
@@ -77,14 +78,19 @@ WRAPPERS: Dict[str, Any] = {
 }
 
 
-def wrapped(name: str, num_envs: int) -> Any:
-    """Return a wrapper over recorded steps, far enough that what is looked at once has been."""
-    stand_in, settings, wrap = WRAPPERS[name]
-    environment = stand_in(num_envs, **settings)
+def recorded(name: str, num_envs: int, world: Any = ClockWorld) -> Recorded:
+    """Return a stand-in's recorded steps."""
+    stand_in, settings, _ = WRAPPERS[name]
+    environment = stand_in(num_envs, world=world, **settings)
     environment.reset()
     if hasattr(environment, "reset_idx"):
         environment.reset_idx(torch.arange(num_envs))
-    wrapper = wrap(Recorded(environment, torch.zeros(num_envs, 1), 20))
+    return Recorded(environment, torch.zeros(num_envs, environment.world.action_size), 20)
+
+
+def wrapped(name: str, num_envs: int) -> Any:
+    """Return a wrapper over recorded steps, far enough that what is looked at once has been."""
+    wrapper = WRAPPERS[name][2](recorded(name, num_envs))
     wrapper.reset()
     for _ in range(40):
         wrapper.step({"action": torch.zeros(num_envs, 1)})

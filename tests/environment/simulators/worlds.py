@@ -118,6 +118,46 @@ class PointMass:
         return self.position.abs().unsqueeze(1)
 
 
+class NumbersWorld:
+    """Random numbers of any size, for measuring; every hundredth robot falls in each step.
+
+    Args:
+        num_envs: Number of environments.
+        limit: Not used.
+    """
+
+    observation_size = privileged_size = action_size = 1
+
+    def __init__(self, num_envs: int, limit: int = 0) -> None:
+        self._num_envs = num_envs
+
+    @classmethod
+    def of(cls, observations: int, actions: int) -> type:
+        """Return such a world with so many numbers observed and moved."""
+        sizes = {"observation_size": observations, "privileged_size": observations, "action_size": actions}
+        return type("NumbersWorld", (cls,), sizes)
+
+    def begin(self, rows: torch.Tensor) -> None:
+        """Begin an episode in the rows ``(R,)``."""
+
+    def advance(self, actions: torch.Tensor) -> torch.Tensor:
+        """Return rewards ``(N,)``."""
+        return torch.rand(self._num_envs)
+
+    @property
+    def fallen(self) -> torch.Tensor:
+        """Which robots have fallen, ``(N,)`` bool."""
+        return torch.rand(self._num_envs) < 0.01
+
+    def observe(self) -> torch.Tensor:
+        """``(N, observation_size)``."""
+        return torch.rand(self._num_envs, self.observation_size)
+
+    def look_behind(self) -> torch.Tensor:
+        """``(N, privileged_size)``."""
+        return torch.rand(self._num_envs, self.privileged_size)
+
+
 class AttributeBox:
     """A box as the old package ``gym`` has it, known by nothing but its attributes."""
 
