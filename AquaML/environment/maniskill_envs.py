@@ -20,6 +20,11 @@ class ManiSkillWrapper(SimulatorWrapper):
     A plain observation is called ``"state"``; a Dict (``obs_mode="state_dict"``, images) keeps its keys, nested ones
     joined by ``/``. ManiSkill resets in the same step and hands over the last observation.
 
+    On the CPU ManiSkill has one environment. Several are Gymnasium's: put its ``CPUGymWrapper`` around each, and give a
+    function that makes one, or an ``AsyncVectorEnv`` with reset in the same step, to
+    :class:`~AquaML.environment.gymnasium_envs.GymnasiumWrapper`. Episodes after the first then draw from the process's
+    torch generator, which their seed does not reach.
+
     Args:
         env: A ``ManiSkillVectorEnv`` with ``auto_reset=True``, an environment of ManiSkill, which is then wrapped in
             one, or a task's name for ``gymnasium.make``.
@@ -111,8 +116,20 @@ def _vectorized(env: Any, ignore_terminations: Optional[bool], kwargs: Dict[str,
             )
         )
     made = gymnasium.make(env, **kwargs) if isinstance(env, str) else env
+    if _gives_arrays(made):
+        raise EnvironmentContractError(
+            "ManiSkillWrapper was given an environment in a CPUGymWrapper, which returns numpy arrays as Gymnasium "
+            "does; give it to GymnasiumWrapper, or leave CPUGymWrapper out."
+        )
     options = {} if ignore_terminations is None else {"ignore_terminations": ignore_terminations}
     return ManiSkillVectorEnv(made, auto_reset=True, record_metrics=True, **options)
+
+
+def _gives_arrays(env: Any) -> bool:
+    """Whether one of the wrappers around an environment turns its tensors into arrays without a batch."""
+    while env is not None and type(env).__name__ != "CPUGymWrapper":
+        env = getattr(env, "env", None)
+    return env is not None
 
 
 def _time_limit(vector: Any) -> Optional[int]:

@@ -52,9 +52,10 @@ class RslRlVecEnvWrapper(SimulatorWrapper):
 
     Observations may be a TensorDict or dictionary of groups (rsl_rl 3 and newer), or a tensor with further groups in
     ``extras["observations"]`` (before). The groups ``"policy"``, ``"actor"`` and ``"obs"`` are called ``"state"``,
-    ``"critic"`` is called ``"privileged"``. ``extras["time_outs"]`` counts only where an episode ended. Such
-    environments reset themselves in the same step and hide the last observation, unless they hand it over in
-    ``extras["final_obs"]``, or as ``extras["terminal"]`` with ``"env_ids"`` and ``"observations"``.
+    ``"critic"`` is called ``"privileged"``. ``extras["time_outs"]`` counts only where an episode ended, and there it
+    wins over a failure in the same step, which the interface does not show. Such environments reset themselves in the
+    same step and hide the last observation, unless they hand it over in ``extras["final_obs"]``, or as
+    ``extras["terminal"]`` with ``"env_ids"`` and ``"observations"``.
 
     Random numbers come from torch's global generators: ``reset(seed=...)`` seeds them.
 

@@ -9,6 +9,7 @@ pytest.importorskip("genesis")
 
 from AquaML.environment.checker import check_env
 from AquaML.environment.rsl_rl_envs import RslRlVecEnvWrapper
+from AquaML.environment.wrap import wrap_env
 from benchmarks.simulators.task import train
 from tests.simulators.genesis_cartpole import GenesisCartpole
 
@@ -73,6 +74,10 @@ def test_what_the_wrapper_says_of_itself(simulator: GenesisCartpole) -> None:
     assert info["action_cfg"]["action"]["shape"] == (1,) and info["action_cfg"]["action"]["high"] == 1.0
     assert (info["num_envs"], info["max_episode_length"]) == (NUMBER, LIMIT)
     assert not info["gives_final_observation"]
+
+
+def test_the_simulator_is_recognised(simulator: GenesisCartpole) -> None:
+    assert type(wrap_env(simulator)) is RslRlVecEnvWrapper
 
 
 @pytest.mark.parametrize("kind", [GenesisCartpole, StaleCartpole])

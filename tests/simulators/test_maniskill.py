@@ -12,10 +12,13 @@ pytest.importorskip("mani_skill")
 
 import gymnasium
 import mani_skill.envs  # noqa: F401 - registers the tasks
+from mani_skill.utils.wrappers.gymnasium import CPUGymWrapper
 from mani_skill.vector.wrappers.gymnasium import ManiSkillVectorEnv
 
 from AquaML.environment.checker import check_env
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.environment.maniskill_envs import ManiSkillWrapper
+from AquaML.environment.wrap import wrap_env
 from AquaML.errors import EnvironmentContractError
 from tests.simulators.without_vulkan import do_without_vulkan
 
@@ -81,6 +84,11 @@ def test_what_the_wrapper_says_of_itself() -> None:
     assert info["gives_final_observation"]
     assert ManiSkillWrapper(make(max_episode_steps=12)).getEnvInfo()["max_episode_length"] == 12
     assert ManiSkillWrapper(make("MS-CartpoleBalance-v1")).getEnvInfo()["max_episode_length"] == 1000
+
+
+def test_the_simulator_is_recognised() -> None:
+    for env in (make(), ManiSkillVectorEnv(make())):
+        assert type(wrap_env(env)) is ManiSkillWrapper
 
 
 def test_a_dictionary_of_observations_keeps_its_names() -> None:
@@ -215,3 +223,19 @@ def test_a_vector_environment_that_was_made_already_is_taken_as_it_is() -> None:
         ManiSkillWrapper(ManiSkillVectorEnv(make(), auto_reset=False))
     with pytest.raises(EnvironmentContractError, match="ignore_terminations"):
         ManiSkillWrapper(ManiSkillVectorEnv(make()), ignore_terminations=True)
+
+
+def test_several_environments_on_the_cpu_are_gymnasiums() -> None:
+    def one() -> Any:
+        return CPUGymWrapper(make(max_episode_steps=4), record_metrics=True)
+
+    with pytest.raises(EnvironmentContractError, match="give it to GymnasiumWrapper"):
+        ManiSkillWrapper(one())
+    wrapper = GymnasiumWrapper(one, num_envs=3)
+    wrapper.reset(seed=0)
+    for _ in range(4):
+        _, rewards, terminated, truncated, infos = wrapper.step({"action": torch.zeros(3, 8)})
+    assert rewards.shape == (3, 1) and bool(truncated.all()) and not terminated.any()
+    assert infos["final_obs"]["state"].shape == (3, 35)
+    assert infos["log"]["episode/episode_len"][:, 0].tolist() == [4.0, 4.0, 4.0]
+    wrapper.close()

@@ -17,6 +17,7 @@ from mjlab.tasks.registry import load_env_cfg
 from AquaML.environment.checker import check_env
 from AquaML.environment.isaac_lab_envs import MjlabWrapper
 from AquaML.environment.rsl_rl_envs import RslRlVecEnvWrapper
+from AquaML.environment.wrap import wrap_env
 from benchmarks.simulators.task import train
 
 pytestmark = pytest.mark.simulator
@@ -129,6 +130,12 @@ def test_what_the_wrapper_says_of_itself() -> None:
     assert MjlabWrapper(make(auto_reset=False)).getEnvInfo()["gives_final_observation"]
 
 
+def test_the_simulator_is_recognised() -> None:
+    env = make()
+    assert type(wrap_env(env)) is MjlabWrapper
+    assert type(wrap_env(MjlabsOwnWrapper(env))) is RslRlVecEnvWrapper
+
+
 def test_steps_are_those_of_the_simulator() -> None:
     bare = play_bare(make(), seed=3)
     ends = assert_equal_steps(MjlabWrapper(make()), bare, seed=3)
@@ -160,7 +167,7 @@ def test_a_fall_at_the_time_limit_is_terminated() -> None:
 def test_mjlabs_own_wrapper_gives_the_same_rewards_and_flags() -> None:
     bare = play_bare(make(), seed=7)
     through_ours = assert_equal_steps(MjlabWrapper(make()), bare, seed=7)
-    # rsl_rl's interface cannot tell a fall at the time limit from the time limit alone.
+    # rsl_rl's interface cannot tell a fall at the time limit from the time limit alone; it counts as the latter.
     through_both = assert_equal_steps(RslRlVecEnvWrapper(MjlabsOwnWrapper(make())), bare, seed=7, both="truncated")
     assert through_ours["terminated"] >= 3 and through_ours["truncated"] >= 3 and through_ours["both"] == 1
     assert through_both["terminated"] == through_ours["terminated"] - 1
