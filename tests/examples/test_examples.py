@@ -13,6 +13,7 @@ from typing import Any, Callable, Sequence
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SIMULATORS = Path(__file__).resolve().parents[1] / "environment" / "simulators"
 LONGEST = 120
 
 Run = Callable[..., str]
@@ -22,6 +23,11 @@ TINY = {
     "custom_agent.py": (["--timesteps", "300"], "After training:  20 episodes"),
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
     "evaluation_video.py": (["--timesteps", "70"], "100 pictures are in"),
+    "isaacgym_ant.py": (
+        ["--timesteps", "1100", "--num-envs", "8", "--device", "cpu"],
+        "Sum of rewards over 1,000 steps: -",
+    ),
+    "isaacgym_humanoid.py": (["--timesteps", "130", "--num-envs", "8", "--device", "cpu"], "over 104 episodes"),
     "model_saving_example.py": (["--timesteps", "130"], "Action of the warm start"),
     "own_environment.py": (["--timesteps", "130", "--num-envs", "8"], "mean height error"),
     "ppo_cartpole.py": (
@@ -44,12 +50,29 @@ def run(capsys: Any, monkeypatch: Any) -> Callable[..., str]:
     def run_program(name: str, arguments: Sequence[str]) -> str:
         if name in NEEDS:
             pytest.importorskip(NEEDS[name])
+        if name.startswith("isaacgym_"):
+            install_isaac_gym(monkeypatch)
         monkeypatch.setattr(sys, "argv", [name] + list(arguments))
         capsys.readouterr()
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return str(capsys.readouterr().out)
 
     return run_program
+
+
+def install_isaac_gym(monkeypatch: Any) -> None:
+    """Let isaacgymenvs make the stand-in of a task, on which a point is to be brought to the origin."""
+    monkeypatch.syspath_prepend(str(SIMULATORS))
+    from isaac_gym_stand_in import VecTaskStandIn
+    from worlds import PointMass
+
+    class Package:
+        @staticmethod
+        def make(task: str, num_envs: int, **arguments: Any) -> Any:
+            return VecTaskStandIn(num_envs, world=PointMass, max_episode_length=40)
+
+    monkeypatch.setitem(sys.modules, "isaacgym", object())
+    monkeypatch.setitem(sys.modules, "isaacgymenvs", Package)
 
 
 def test_every_example_is_known() -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
 
+import torch
+
 if TYPE_CHECKING:
     from AquaML.learning.trainers.base import Trainer
     from AquaML.learning.trainers.evaluation import EpisodeSummary
@@ -16,6 +18,19 @@ class Hook:
 
     def on_train_start(self, trainer: "Trainer") -> None:
         """The run folder is there and the first step comes next."""
+
+    def on_transition(
+        self, trainer: "Trainer", rewards: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, infos: Any
+    ) -> None:
+        """The environment has made a vector step, from which the agent has not learned yet.
+
+        Args:
+            trainer: The trainer.
+            rewards: ``(num_envs, 1)``, as the environment gave them.
+            terminated: ``(num_envs, 1)`` bool.
+            truncated: ``(num_envs, 1)`` bool.
+            infos: See :class:`~AquaML.environment.base.EnvironmentWrapper`; rows that only reset are not valid.
+        """
 
     def on_step(self, trainer: "Trainer") -> None:
         """A vector step and the learning after it are done."""

@@ -197,6 +197,8 @@ class SequentialTrainer(Trainer):
         successors = true_successors(observations, done, infos["final_obs"])
         agent.record_transition(states, actions, rewards, successors, terminated, truncated, infos, timestep, timesteps)
         self.statistics.update(rewards, done, infos["valid"], infos["log"])
+        for hook in self.hooks:
+            hook.on_transition(self, rewards, terminated, truncated, infos)
         agent.on_reset(begun_rows(done, infos["valid"], self.env.autoreset))
         self._states = observations
         agent.post_interaction(timestep, timesteps)
