@@ -403,7 +403,7 @@ def _of_playground(name: str, kwargs: Dict[str, Any]) -> Any:
         )
     try:
         return registry.load(name, **kwargs)
-    except subprocess.CalledProcessError as error:
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
         raise EnvironmentContractError(
             "playground could not download MuJoCo Menagerie, whose robots '{}' needs ({}); connect to the network "
             "once, or clone it into mujoco_playground/external_deps/mujoco_menagerie.".format(name, error)
