@@ -13,6 +13,8 @@ WANDB = ["wandb"]
 YAML = ["pyyaml"]
 MUJOCO = ["gymnasium[mujoco]>=1.0", "mujoco>=3.1,<4"]
 ENVPOOL = ["envpool>=1.2"]
+# MuJoCo 4.0.0 computes wrong accelerations.
+BRAX = ["brax", "jax", "mujoco!=4.0.0"]
 
 
 def only_where(marker, requirements):
@@ -62,6 +64,10 @@ setup(
         "yaml": YAML,
         "mujoco": MUJOCO,
         "envpool": ENVPOOL,
+        "brax": BRAX,
+        "playground": ["playground"] + BRAX,
+        "pettingzoo": ["pettingzoo"],
+        "maniskill": ["mani_skill"],
         "gpu-stats": ["nvidia-ml-py"],
         "test": [
             "build",
@@ -77,7 +83,9 @@ setup(
         + YAML
         # The oldest supported versions of everything, Gymnasium before 1.0 among them, are tested on Python 3.8.
         + only_where('python_version >= "3.10"', MUJOCO)
-        + only_where('python_version >= "3.11" and sys_platform == "linux" and platform_machine == "x86_64"', ENVPOOL),
+        + only_where('python_version >= "3.11" and sys_platform == "linux" and platform_machine == "x86_64"', ENVPOOL)
+        # The stand-in of Brax is written in JAX.
+        + only_where('python_version >= "3.11"', ["jax"]),
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm", "vermin"],
         "docs": ["furo", "myst-parser>=2", "sphinx>=7"],
     },

@@ -110,7 +110,7 @@ class SimulatorBuffer:
                 "{} has no '{}': {}. Its space declares it.".format(what, name, error)
             ) from error
         shape = getattr(value, "shape", None)
-        if shape is None or tuple(shape) != (rows,) + spec.native_shape:
+        if shape is None or shape != (rows,) + spec.native_shape:
             raise EnvironmentContractError(
                 "{} '{}' has shape {}, but its space declares {} for each of {} environments.".format(
                     what, name, None if shape is None else tuple(shape), spec.native_shape, rows

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import pytest
+import stand_ins
 from pages import ENGLISH_PAGES, REPOSITORY, Block, fenced_blocks, name_of
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
@@ -22,9 +23,9 @@ def python_blocks(page: Path) -> List[Block]:
     return [block for block in fenced_blocks(page) if block.language == "python"]
 
 
-def run_blocks(page: Path) -> Space:
+def run_blocks(page: Path, given: Optional[Space] = None) -> Space:
     """Run all Python blocks of a page; an error's line is that of the page."""
-    space: Space = {"__name__": "document"}
+    space: Space = dict(given or {}, __name__="document")
     for block in python_blocks(page):
         exec(compile("\n" * (block.line - 1) + block.text, name_of(page), "exec"), space)
     return space
@@ -66,15 +67,18 @@ CHECKS: Dict[str, Callable[[Space], None]] = {
     "Doc/how_to/own_model.md": own_model,
     "Doc/how_to/own_robot.md": own_robot,
 }
+PREPARED: Dict[str, Callable[[Any], Space]] = {"Doc/environments.md": stand_ins.install}
+"""What the code of a page takes for installed or made already."""
 NEEDS = {"Doc/how_to/own_robot.md": "mujoco"}
 WITH_PYTHON = [page for page in ENGLISH_PAGES if python_blocks(page)]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
-def test_python_blocks(page: Path) -> None:
+def test_python_blocks(page: Path, monkeypatch: Any) -> None:
     if name_of(page) in NEEDS:
         pytest.importorskip(NEEDS[name_of(page)])
-    space = run_blocks(page)
+    prepare = PREPARED.get(name_of(page))
+    space = run_blocks(page, None if prepare is None else prepare(monkeypatch))
     CHECKS.get(name_of(page), lambda space: None)(space)
 
 

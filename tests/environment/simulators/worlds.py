@@ -134,7 +134,7 @@ class NumbersWorld:
     @classmethod
     def of(cls, observations: int, actions: int) -> type:
         """Return such a world with so many numbers observed and moved."""
-        sizes = {"observation_size": observations, "privileged_size": observations, "action_size": actions}
+        sizes = {"observation_size": observations, "privileged_size": 4, "action_size": actions}
         return type("NumbersWorld", (cls,), sizes)
 
     def begin(self, rows: torch.Tensor) -> None:
