@@ -1,7 +1,4 @@
-"""``ManiSkillWrapper`` with ManiSkill itself: one environment, since more need a GPU.
-
-PPO is not trained here: one environment gives about 500 steps/s, so that learning would take an hour.
-"""
+"""``ManiSkillWrapper`` with ManiSkill itself: one environment, since more need a GPU."""
 
 from typing import Any, Dict, List
 
@@ -20,6 +17,7 @@ from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.environment.maniskill_envs import ManiSkillWrapper
 from AquaML.environment.wrap import wrap_env
 from AquaML.errors import EnvironmentContractError
+from benchmarks.simulators.task import train
 from tests.simulators.without_vulkan import do_without_vulkan
 
 pytestmark = [pytest.mark.simulator, pytest.mark.filterwarnings("ignore")]
@@ -239,3 +237,13 @@ def test_several_environments_on_the_cpu_are_gymnasiums() -> None:
     assert infos["final_obs"]["state"].shape == (3, 35)
     assert infos["log"]["episode/episode_len"][:, 0].tolist() == [4.0, 4.0, 4.0]
     wrapper.close()
+
+
+@pytest.mark.slow
+def test_ppo_learns_to_balance_the_pole() -> None:
+    from benchmarks.simulators.maniskill import TASKS
+
+    task = TASKS["MS-CartpoleBalance-v1"]
+    score = train(task, seed=0)
+    score.env.close()
+    assert score.untrained < task.must / 2 and score.trained >= task.must
