@@ -35,6 +35,8 @@ class PettingZooWrapper(BackendWrapper):
     environment is reset, in the same step. The observation is called ``"state"`` (a Dict keeps its keys), and
     ``"agent_id"`` is the agent's number.
 
+    What the environment calls a termination is one: SISL's multiwalker ends so at its time limit.
+
     Not supported: agents with different spaces (each would need a policy of its own), agents beyond
     ``possible_agents``, and the turn-based AEC interface (``pettingzoo.utils.aec_to_parallel`` converts many).
 
@@ -240,7 +242,7 @@ class PettingZooVector(VectorBackend):
     def _store_state(self, index: int, target: Dict[str, np.ndarray]) -> None:
         if self._global_state:
             first = index * len(self._agents)
-            target[PRIVILEGED_NAME][first : first + len(self._agents)] = self.environments[index].state()
+            target[PRIVILEGED_NAME][first : first + len(self._agents)] = _state_of(self.environments[index])
 
     def render(self) -> Any:
         """Show the first environment."""
@@ -267,7 +269,8 @@ def _made(env: Any, copies: int) -> List[Any]:
         return [_parallel(env)]
     if not callable(env):
         raise EnvironmentContractError(
-            "{!r} is no parallel environment of PettingZoo and no function that makes one.".format(env)
+            "{!r} is no parallel environment of PettingZoo and no function that makes one; give, for example, "
+            "simple_spread_v3.parallel_env.".format(env)
         )
     environments = [_parallel(env()) for _ in range(copies)]
     agents = [list(environment.possible_agents) for environment in environments]
@@ -322,8 +325,19 @@ def _agent_leaf(number: int) -> TensorSpec:
 
 def _state_leaf(environment: Any) -> TensorSpec:
     environment.reset()
-    state = np.asarray(environment.state())
+    state = _state_of(environment)
     return unbounded_leaf(PRIVILEGED_NAME, state.shape, state.dtype.name)
+
+
+def _state_of(environment: Any) -> np.ndarray:
+    try:
+        return np.asarray(environment.state())
+    except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        # Environments without one raise NotImplementedError; some have none once an agent is gone.
+        raise EnvironmentContractError(
+            "global_state=True needs env.state(), which failed while the agents {} were there ({}: {}); turn "
+            "global_state off.".format(join_names(environment.agents), type(error).__name__, error)
+        ) from error
 
 
 def _with(layout: SpaceLayout, added: Sequence[TensorSpec]) -> SpaceLayout:
