@@ -283,8 +283,8 @@ class OnPolicyAgent(Agent):
         batch = self.prepare_batch(rollout)
         rows = self._rows if valid is None else self._rows[valid.reshape(-1)]
         if len(rows):
-            self.learn(batch, rows)
             try:
+                self.learn(batch, rows)
                 self.check_learning()
             except NonFiniteError:
                 self._undo_update(before)

@@ -1,27 +1,18 @@
 """Proximal policy optimisation."""
 
-import functools
-import math
-import operator
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Dict
 
 import torch
-from loguru import logger
 
-from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, compiled, gradient_scaler
-from AquaML.errors import AgentError, ConfigError, NonFiniteError
-from AquaML.learning.finite_guard import SKIP, StepGuard
-from AquaML.learning.memory.sampling import minibatch_indices
 from AquaML.learning.model.base import ModelOutput
-from AquaML.learning.reinforcement.on_policy.base import OnPolicyAgent
+from AquaML.learning.reinforcement.on_policy.actor_critic import ActorCriticAgent
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.ppo_cfg import PPOCfg
-from AquaML.learning.reinforcement.schedulers import LearningRateSchedule
 
 __all__ = ["PPO", "PPOCfg"]
 
 
-class PPO(OnPolicyAgent):
+class PPO(ActorCriticAgent):
     """Proximal policy optimisation with a clipped ratio (Schulman et al., 2017, arXiv:1707.06347).
 
     Every ``rollouts`` vector steps the rollout is valued, advantages are estimated, and the networks take
@@ -39,220 +30,16 @@ class PPO(OnPolicyAgent):
     config_class = PPOCfg
     cfg: PPOCfg
 
-    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[PPOCfg] = None) -> None:
-        super().__init__(models, cfg)
-        self.optimizer = self._make_optimizer()
-        self.register_part("optimizer", self.optimizer)
-        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.scheduler: Optional[LearningRateSchedule] = None
-        if self.cfg.learning_rate_scheduler is not None:
-            self.scheduler = LearningRateSchedule(
-                self.optimizer, self.cfg.learning_rate_scheduler, self.cfg.learning_rate_scheduler_kwargs
-            )
-            self.register_part("scheduler", self.scheduler)
-        self.scaler = gradient_scaler(enabled=self._precision == torch.float16)
-        self.register_part("scaler", self.scaler)
-        self._skips = self.cfg.non_finite == SKIP
-        self._step_guard = StepGuard(self.optimizer, self.device, self.scaler, sticky=not self._skips)
-        self._passes: List[Dict[str, torch.Tensor]] = []
-        self._gradient_norms: List[torch.Tensor] = []
-        self._judge = self._judge_minibatch
-        if self.cfg.compile:
-            self._judge = compiled(self._judge_minibatch)
-            logger.info(
-                "{}: the losses are compiled in the first update, which takes up to a minute.", self.algorithm()
-            )
+    def passes(self) -> int:
+        """Return ``learning_epochs``."""
+        return self.cfg.learning_epochs
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        cfg = self.cfg
-        groups: List[Dict[str, Any]] = [{"params": _trainable(self.policy), "lr": cfg.learning_rate, "name": "policy"}]
-        if not self.shares_model:
-            policy_parameters = {id(parameter) for parameter in groups[0]["params"]}
-            own = [item for item in _trainable(self.value) if id(item) not in policy_parameters]
-            if cfg.value_learning_rate is None:
-                # One group costs one call of the optimiser's kernel, two cost two.
-                groups[0]["params"] += own
-            else:
-                groups.append({"params": own, "lr": cfg.value_learning_rate, "name": "value"})
-        elif cfg.value_learning_rate is not None:
-            raise ConfigError(
-                "PPOCfg.value_learning_rate is {!r}, but policy and value are one model with one learning rate; leave "
-                "it None or use two models.".format(cfg.value_learning_rate)
-            )
-        if not any(group["params"] for group in groups):
-            raise AgentError("PPO: neither policy nor value has a parameter to learn.")
-        return torch.optim.Adam(
-            [group for group in groups if group["params"]], lr=cfg.learning_rate, **adam_arguments(self.device)
-        )
-
-    def _check_setup(self, rows: int) -> None:
-        if self.cfg.mini_batches > rows:
-            raise ConfigError(
-                "PPOCfg.mini_batches is {}; expected at most rollouts * num_envs = {}.".format(
-                    self.cfg.mini_batches, rows
-                )
-            )
-
-    # ------------------------------------------------------------------ the update
-
-    def learn(self, batch: Batch, rows: torch.Tensor) -> None:
-        """Take ``learning_epochs`` passes over the rollout."""
-        cfg = self.cfg
-        if cfg.advantage_normalization == "batch":
-            batch.advantages = _standardized(batch.advantages, batch.advantages.index_select(0, rows))
-        self._track_deviation(batch)
-        epoch: Dict[str, torch.Tensor] = {}
-        self._step_guard.begin()
-        self._passes, self._gradient_norms = [], []
-        for _ in range(cfg.learning_epochs):
-            parts = [self._step(batch.select(indices)) for indices in minibatch_indices(rows, cfg.mini_batches)]
-            measured = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-            self._passes.append(measured)
-            epoch = {name: self._mean(values, measured) for name, values in measured.items()}
-            for name, value in epoch.items():
-                self.track(name, value)
-            if cfg.scheduler_interval == "epoch":
-                self._schedule(epoch)
-            if cfg.kl_threshold is not None and float(epoch["policy/kl"]) > cfg.kl_threshold:
-                break
-        if cfg.scheduler_interval == "update":
-            self._schedule(epoch)
-        for group in self.optimizer.param_groups:
-            self.track("learning_rate/" + group["name"], group["lr"])
-
-    def _step(self, minibatch: Batch) -> Dict[str, torch.Tensor]:
-        """Take one gradient step and return what it measured, still on the device."""
-        total, measured = self._judge(minibatch)
-        measured["gradient/norm"] = self._descend(total)
-        return measured
-
-    def _judge_minibatch(self, minibatch: Batch) -> Tuple[torch.Tensor, Dict[str, torch.Tensor]]:
-        """Return the loss to descend, with its graph, and what was measured, without."""
-        cfg = self.cfg
-        if cfg.advantage_normalization == "minibatch":
-            minibatch.advantages = _standardized(minibatch.advantages, minibatch.advantages)
-        minibatch = self.augment(minibatch)
-        with autocast(self.device, self._precision):
-            evaluated, values = self.evaluate(minibatch)
-        entropy = evaluated["entropy"].mean()
-        losses = {
-            "loss/policy": self.policy_loss(minibatch, evaluated),
-            "loss/value": cfg.value_loss_scale * self.value_loss(minibatch, values),
-            # Without a scale the bonus has no gradient, and none is computed.
-            "loss/entropy": -cfg.entropy_loss_scale * (entropy if cfg.entropy_loss_scale else entropy.detach()),
-        }
-        losses.update({"loss/" + name: loss for name, loss in self.extra_losses(minibatch, evaluated).items()})
-        total = functools.reduce(operator.add, losses.values())
-        measured = {name: loss.detach() for name, loss in losses.items()}
-        measured["loss/total"] = total.detach()
-        measured["policy/entropy"] = entropy.detach()
-        measured.update(self._diagnose(minibatch, evaluated))
-        return total, measured
-
-    def _descend(self, loss: torch.Tensor) -> torch.Tensor:
-        for parameter in self._parameters:
-            parameter.grad = None
-        self._step_guard.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        gradient_norm, norms = clip_gradient_norm(self._parameters, self.cfg.grad_norm_clip)
-        self._gradient_norms.append(norms)
-        self._step_guard.step(loss, gradient_norm)
-        return gradient_norm
-
-    def _mean(self, values: torch.Tensor, measured: Dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the mean over minibatches, without those that were skipped; NaN if none is left."""
-        if not self._skips:
-            return values.mean()
-        taken = torch.isfinite(measured["loss/total"] + measured["gradient/norm"])
-        return torch.where(taken, values, torch.zeros_like(values)).sum() / taken.sum()
-
-    def check_learning(self) -> None:
-        """Name the first loss or gradient of the update that was not finite; one read from the device.
-
-        Raises:
-            NonFiniteError: There was one, and none is to be skipped or none was left.
-        """
-        faults = self._step_guard.faults()
-        if not faults:
-            return
-        joined = {name: torch.cat([measured[name] for measured in self._passes]) for name in self._passes[0]}
-        wrong = ~torch.isfinite(joined["loss/total"] + joined["gradient/norm"])
-        first, steps = int(wrong.nonzero()[0]), len(wrong)
-        left_out = faults if self._skips else steps - first
-        site, key, value = self._name_fault({name: float(values[first]) for name, values in joined.items()}, first)
-        pass_, minibatch = divmod(first, len(self._passes[0]["loss/total"]))
-        error = NonFiniteError(
-            "The {} '{}' is {} in minibatch {} of pass {}. {} of {} steps were left out; parameters and moments hold "
-            "nothing of them. Lower the learning rate, clip gradients (grad_norm_clip), or look for a division, "
-            "logarithm or root in models and losses.".format(site, key, value, minibatch, pass_, left_out, steps),
-            site,
-            key,
-        )
-        if not self._skips or left_out == steps:
-            raise error
-        self.finite_guard.count(error, left_out)
-
-    def _name_fault(self, measured: Dict[str, float], step: int) -> Tuple[str, str, float]:
-        for name, value in measured.items():
-            if name.startswith("loss/") and name != "loss/total" and not math.isfinite(value):
-                return "loss", name[len("loss/") :], value
-        if not math.isfinite(measured["loss/total"]):
-            return "loss", "total", measured["loss/total"]
-        name, norm = self._wrong_gradient(step)
-        return "gradient", name, norm
-
-    def _wrong_gradient(self, step: int) -> Tuple[str, float]:
-        """Return name and norm of the first gradient of a step that was not finite."""
-        norms = self._gradient_norms[step].tolist()
-        names = {
-            id(item): role + "." + name
-            for role, model in self.models.items()
-            for name, item in model.named_parameters()
-        }
-        present = [names.get(id(item), "?") for item in self._parameters if item.grad is not None]
-        for name, norm in zip(present, norms):
-            if not math.isfinite(norm):
-                return name, norm
-        return "norm of all", float("inf")
-
-    def evaluate(self, minibatch: Batch) -> Tuple[ModelOutput, torch.Tensor]:
-        """Return what the present policy says of the stored actions, and the present values ``(B, 1)``."""
-        actions: Any = minibatch.actions
-        if not self.policy.names_actions:
-            actions = next(iter(actions.values()))
-        evaluated = self.policy.evaluate(self.policy.select_inputs(minibatch.states), actions)
-        outputs = evaluated if self.shares_model else self.value.act(self.value.select_inputs(minibatch.states))
-        values = outputs if isinstance(outputs, torch.Tensor) else outputs["values"]
-        return evaluated, values.float()
-
-    @torch.no_grad()
-    def _diagnose(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
-        parameters = {name: evaluated[name] for name in minibatch.parameters}
-        ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
-        return {
-            "policy/kl": self.policy.kl(minibatch.parameters, parameters).mean(),
-            "policy/clip_fraction": ((ratio - 1.0).abs() > self.cfg.ratio_clip).float().mean(),
-        }
-
-    def _track_deviation(self, batch: Batch) -> None:
-        """Report the mean standard deviation with which the actions of the rollout were drawn."""
-        stds = [value.exp().mean() for name, value in batch.parameters.items() if name.split("/")[-1] == "log_std"]
-        if stds:
-            self.track("policy/std", torch.stack(stds).mean())
-
-    def _schedule(self, epoch: Dict[str, torch.Tensor]) -> None:
-        if self.scheduler is not None:
-            self.scheduler.step(epoch["policy/kl"], epoch["loss/total"])
-
-    # ------------------------------------------------------------------ seams
+    def has_learned_enough(self, measured: Dict[str, torch.Tensor]) -> bool:
+        """Return whether the mean divergence exceeds ``kl_threshold``; one read from the device where there is one."""
+        return self.cfg.kl_threshold is not None and float(measured["policy/kl"]) > self.cfg.kl_threshold
 
     def policy_loss(self, minibatch: Batch, evaluated: ModelOutput) -> torch.Tensor:
-        """Return the clipped surrogate, negated for descent, shape ``()``.
-
-        Args:
-            minibatch: The rows.
-            evaluated: ``"log_prob"``, ``"entropy"`` and parameters under the present policy.
-        """
+        """Return the clipped surrogate, negated for descent; see :meth:`ActorCriticAgent.policy_loss`."""
         clip = self.cfg.ratio_clip
         ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
         surrogate = ratio * minibatch.advantages
@@ -260,33 +47,16 @@ class PPO(OnPolicyAgent):
         return -torch.min(surrogate, clipped).mean()
 
     def value_loss(self, minibatch: Batch, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean squared error of the values, shape ``()``, pessimistic where clipping is on.
-
-        Args:
-            minibatch: The rows.
-            values: Present values, ``(B, 1)``, in the units of ``minibatch.returns``.
-        """
-        error = (values - minibatch.returns).square()
+        """Return the mean squared error, pessimistic where clipping is on; see :meth:`ActorCriticAgent.value_loss`."""
         clip = self.cfg.value_clip
         if clip is None:
-            return error.mean()
+            return super().value_loss(minibatch, values)
+        error = (values - minibatch.returns).square()
         near = minibatch.values + (values - minibatch.values).clamp(-clip, clip)
         return torch.max(error, (near - minibatch.returns).square()).mean()
 
-    def extra_losses(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
-        """Return further losses by name, each of shape ``()``, to be added and logged; none by default."""
-        return {}
-
-    def augment(self, minibatch: Batch) -> Batch:
-        """Return the rows to learn from, for example with mirrored copies; unchanged by default."""
-        return minibatch
-
-
-def _trainable(model: torch.nn.Module) -> List[torch.nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _standardized(values: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
-    # The biased estimator and the floor keep a sample of one row finite.
-    deviation, mean = torch.std_mean(sample, unbiased=False)
-    return (values - mean) / (deviation + math.sqrt(torch.finfo(values.dtype).eps))
+    def diagnose(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
+        """Add the share of ratios beyond the clip range."""
+        ratio = torch.exp(evaluated["log_prob"] - minibatch.log_prob)
+        clipped = ((ratio - 1.0).abs() > self.cfg.ratio_clip).float().mean()
+        return dict(super().diagnose(minibatch, evaluated), **{"policy/clip_fraction": clipped})

@@ -1,0 +1,21 @@
+"""Configuration of A2C."""
+
+import dataclasses
+from typing import Optional
+
+from AquaML.config import option
+from AquaML.learning.reinforcement.on_policy.actor_critic_cfg import ActorCriticCfg
+
+
+@dataclasses.dataclass
+class A2CCfg(ActorCriticCfg):
+    """Advantage actor-critic: short rollouts, and one pass over each."""
+
+    rollouts: int = option(16, at_least=1)
+    """Vector steps between two updates."""
+
+    learning_rate: float = option(7e-4, at_least=0.0)
+    """Adam's step size for the policy, and for the value function unless that has its own."""
+
+    grad_norm_clip: Optional[float] = option(0.5, above=0.0)
+    """Largest joint 2-norm of all gradients; None: no clipping."""
