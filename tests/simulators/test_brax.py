@@ -8,23 +8,23 @@ import pytest
 import torch
 
 pytest.importorskip("brax")
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from brax import envs  # noqa: E402
-from brax.envs.wrappers import training  # noqa: E402
-from jax_replay import differences, play, replay, state_of  # noqa: E402
+import jax
+import jax.numpy as jnp
+from brax import envs
+from brax.envs.wrappers import training
 
-from AquaML.environment.brax_envs import BraxWrapper  # noqa: E402
-from AquaML.environment.checker import check_env  # noqa: E402
-from AquaML.environment.gymnasium_envs import GymnasiumWrapper  # noqa: E402
-from AquaML.errors import EnvironmentContractError  # noqa: E402
-from AquaML.learning.model import default_models  # noqa: E402
-from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg  # noqa: E402
-from AquaML.learning.trainers.evaluation import evaluate  # noqa: E402
-from AquaML.learning.trainers.sequential import SequentialTrainer  # noqa: E402
-from AquaML.learning.trainers.trainer_cfg import TrainerConfig  # noqa: E402
-from benchmarks.simulators import brax as tasks  # noqa: E402
-from benchmarks.simulators.task import train  # noqa: E402
+from AquaML.environment.brax_envs import BraxWrapper
+from AquaML.environment.checker import check_env
+from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.errors import EnvironmentContractError
+from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.trainers.evaluation import evaluate
+from AquaML.learning.trainers.sequential import SequentialTrainer
+from AquaML.learning.trainers.trainer_cfg import TrainerConfig
+from benchmarks.simulators import brax as tasks
+from benchmarks.simulators.task import train
+from tests.simulators.jax_replay import differences, play, replay, state_of
 
 pytestmark = [
     pytest.mark.simulator,

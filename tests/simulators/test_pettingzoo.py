@@ -10,23 +10,25 @@ import torch
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 pytest.importorskip("pettingzoo")
-mpe2 = pytest.importorskip("mpe2")
-from mpe2 import (  # noqa: E402
+pytest.importorskip("mpe2")
+from mpe2 import (
     simple_reference_v3,
     simple_speaker_listener_v4,
     simple_spread_v3,
     simple_tag_v3,
     simple_v3,
 )
-from pettingzoo.butterfly import knights_archers_zombies_v11  # noqa: E402
-from pettingzoo.sisl import multiwalker_v9, pursuit_v5  # noqa: E402
-from pettingzoo.utils import aec_to_parallel  # noqa: E402
+from pettingzoo.butterfly import knights_archers_zombies_v11
+from pettingzoo.sisl import multiwalker_v9, pursuit_v5
+from pettingzoo.utils import aec_to_parallel
 
-from AquaML.environment.checker import check_env  # noqa: E402
-from AquaML.environment.pettingzoo_envs import PettingZooWrapper  # noqa: E402
-from AquaML.errors import EnvironmentContractError, SpaceError  # noqa: E402
-from AquaML.learning.model import default_models  # noqa: E402
-from AquaML.learning.trainers.episode_statistics import EpisodeStatistics  # noqa: E402
+from AquaML.environment.checker import check_env
+from AquaML.environment.pettingzoo_envs import PettingZooWrapper
+from AquaML.errors import EnvironmentContractError, SpaceError
+from AquaML.learning.model import default_models
+from AquaML.learning.trainers.episode_statistics import EpisodeStatistics
+from benchmarks.simulators import pettingzoo
+from benchmarks.simulators.task import train
 
 pytestmark = [
     pytest.mark.simulator,
@@ -330,9 +332,6 @@ def test_mistakes_are_told() -> None:
 
 @pytest.mark.slow
 def test_ppo_learns_to_spread() -> None:
-    from benchmarks.simulators import pettingzoo
-    from benchmarks.simulators.task import train
-
     task = pettingzoo.TASKS["simple_spread"]
     score = train(task, 0)
     assert score.untrained < task.must - 4.0 and score.trained >= task.must

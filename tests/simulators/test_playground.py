@@ -7,17 +7,19 @@ import pytest
 import torch
 
 pytest.importorskip("mujoco_playground")
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from jax_replay import differences, play, replay, state_of  # noqa: E402
-from mujoco_playground import registry  # noqa: E402
-from mujoco_playground import wrapper as playground_wrappers  # noqa: E402
-from mujoco_playground._src import mjx_env  # noqa: E402
+import jax
+import jax.numpy as jnp
+from mujoco_playground import registry
+from mujoco_playground import wrapper as playground_wrappers
+from mujoco_playground._src import mjx_env
 
-from AquaML.environment.brax_envs import BraxWrapper  # noqa: E402
-from AquaML.environment.checker import check_env  # noqa: E402
-from AquaML.errors import EnvironmentContractError  # noqa: E402
-from AquaML.learning.model import default_models  # noqa: E402
+from AquaML.environment.brax_envs import BraxWrapper
+from AquaML.environment.checker import check_env
+from AquaML.errors import EnvironmentContractError
+from AquaML.learning.model import default_models
+from benchmarks.simulators import playground
+from benchmarks.simulators.task import train
+from tests.simulators.jax_replay import differences, play, replay, state_of
 
 pytestmark = [
     pytest.mark.simulator,
@@ -232,9 +234,6 @@ def test_robots_that_cannot_be_downloaded_are_told(monkeypatch: Any, tmp_path: A
 
 @pytest.mark.slow
 def test_ppo_balances_the_pole() -> None:
-    from benchmarks.simulators import playground
-    from benchmarks.simulators.task import train
-
     task = playground.TASKS[NAME]
     score = train(task, 0)
     assert score.untrained < 800.0 and score.trained >= task.must

@@ -16,8 +16,12 @@ from AquaML.environment.legged_gym_envs import LeggedGymWrapper
 from AquaML.environment.maniskill_envs import ManiSkillWrapper
 from AquaML.environment.pettingzoo_envs import PettingZooWrapper
 from AquaML.environment.rsl_rl_envs import RslRlVecEnvWrapper
-from AquaML.errors import EnvironmentContractError, MissingDependencyError, SpaceError
+from AquaML.errors import EnvironmentContractError, MissingDependencyError, NonFiniteError, SpaceError
+from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 from AquaML.learning.trainers.episode_statistics import EpisodeStatistics
+from AquaML.learning.trainers.sequential import SequentialTrainer
+from AquaML.learning.trainers.trainer_cfg import TrainerConfig
 
 
 def steps(wrapper: Any, number: int) -> Any:
@@ -277,3 +281,33 @@ def test_an_agent_that_vanishes_or_is_unknown_is_an_error() -> None:
 
     with pytest.raises(EnvironmentContractError, match="'stranger' is none of possible_agents"):
         PettingZooWrapper(Stranger(2)).reset()
+
+
+# ------------------------------------------------------------------ numbers that are not finite
+
+
+@pytest.mark.parametrize("where, site, key", [("reward", "reward", "rewards"), ("observation", "observation", "state")])
+@pytest.mark.parametrize("step", [4, 40])
+def test_what_a_simulator_spoils_is_named_before_anything_is_learned(
+    where: str, site: str, key: str, step: int
+) -> None:
+    class Spoiled(GenesisStandIn):
+        steps = 0
+
+        def step(self, actions: torch.Tensor) -> Any:
+            observations, rewards, done, extras = super().step(actions)
+            self.steps += 1
+            if self.steps == step:
+                (rewards if where == "reward" else self._observation[:, 3])[2] = float("nan")
+            return observations, rewards, done, extras
+
+    wrapper = RslRlVecEnvWrapper(Spoiled(4))
+    agent = PPO(default_models(wrapper.getEnvInfo()), PPOCfg(device="cpu", rollouts=10))
+    trainer = SequentialTrainer(
+        wrapper, agent, TrainerConfig(timesteps=60, disable_progressbar=True, tensorboard=False)
+    )
+    with pytest.raises(NonFiniteError) as caught:
+        trainer.train()
+    assert (caught.value.site, caught.value.key, caught.value.environments) == (site, key, (2,))
+    assert caught.value.timestep == step - 1
+    assert all(bool(torch.isfinite(value).all()) for value in agent.models["policy"].parameters())
