@@ -1,5 +1,6 @@
 """Turning a policy's actions into the environment's own."""
 
+import dataclasses
 from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
@@ -88,6 +89,22 @@ class ActionTransform:
             # A Discrete action is a numpy integer, which unlike an array can index and be hashed.
             leaves[name] = values[index] if spec.kind == DISCRETE else np.array(values[index])
         return self.layout.unflatten(leaves)
+
+
+def policy_specs(specs: Mapping[str, TensorSpec], bounds: str) -> Dict[str, TensorSpec]:
+    """Return the action space as a policy has to fill it: -1 … 1 where the wrapper rescales.
+
+    Args:
+        specs: The environment's action space.
+        bounds: ``"clip"``, ``"rescale"`` or ``"none"``.
+    """
+    if bounds != "rescale":
+        return dict(specs)
+    ones = {name: np.ones(spec.shape) for name, spec in specs.items()}
+    return {
+        name: dataclasses.replace(spec, low=-ones[name], high=ones[name]) if spec.kind == BOX else spec
+        for name, spec in specs.items()
+    }
 
 
 def _exact_bounds(spec: TensorSpec) -> Dict[np.dtype, Tuple[np.ndarray, np.ndarray]]:

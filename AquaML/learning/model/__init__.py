@@ -5,6 +5,7 @@ from AquaML._lazy import lazy_attributes
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
+        "BetaModel": "AquaML.learning.model.beta",
         "CategoricalModel": "AquaML.learning.model.categorical",
         "CompositeModel": "AquaML.learning.model.composite",
         "DeterministicModel": "AquaML.learning.model.deterministic",
@@ -14,6 +15,7 @@ __getattr__, __dir__ = lazy_attributes(
         "MultiCategoricalModel": "AquaML.learning.model.categorical",
         "NormalizerCfg": "AquaML.learning.model.normalizer_cfg",
         "RunningNormalizer": "AquaML.learning.model.normalizer",
+        "SquashedGaussianModel": "AquaML.learning.model.squashed_gaussian",
         "StochasticModel": "AquaML.learning.model.stochastic",
         "default_models": "AquaML.learning.model.ready_made",
     },

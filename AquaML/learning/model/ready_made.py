@@ -6,13 +6,15 @@ import torch
 from torch import nn
 
 from AquaML.environment.spaces import BOX, DISCRETE, PRIVILEGED_NAME, TensorSpec
-from AquaML.errors import ModelError
+from AquaML.errors import ModelError, did_you_mean
 from AquaML.learning.model.base import Model, ModelOutput, action_feature_shape
+from AquaML.learning.model.beta import BetaModel
 from AquaML.learning.model.categorical import CategoricalModel, MultiCategoricalModel
 from AquaML.learning.model.composite import CompositeModel
 from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
+from AquaML.learning.model.squashed_gaussian import SquashedGaussianModel
 from AquaML.learning.model.stochastic import StochasticModel
 
 _POLICY_GAIN = 0.01
@@ -26,6 +28,7 @@ def default_models(
     initial_log_std: float = 0.0,
     policy_inputs: Optional[List[str]] = None,
     value_inputs: Optional[List[str]] = None,
+    distribution: str = "gaussian",
 ) -> Dict[str, Model]:
     """Make a policy and a value function that suit an environment.
 
@@ -40,13 +43,20 @@ def default_models(
         initial_log_std: Logarithm of the initial standard deviation of Box actions.
         policy_inputs: Observations for the policy; None: all but ``"privileged"`` and what is below it.
         value_inputs: Observations for the value function; None: all.
+        distribution: Of Box actions: ``"gaussian"``, ``"squashed"`` (a Gaussian squashed into the action's bounds) or
+            ``"beta"``. The latter two need bounds.
 
     Returns:
         ``{"policy": …, "value": …}``.
 
     Raises:
-        ModelError: ``shared`` was asked for several actions or different inputs, or a name is unknown.
+        ModelError: ``shared`` was asked for several actions or different inputs, a name is unknown, or an action lacks
+            the bounds that the distribution needs.
     """
+    if distribution not in _BOX_POLICIES:
+        raise ModelError(
+            "default_models: distribution is {!r}.{}".format(distribution, did_you_mean(distribution, _BOX_POLICIES))
+        )
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
     names = policy_inputs or [name for name in observations if not _is_privileged(name)] or list(observations)
@@ -54,6 +64,7 @@ def default_models(
         "hidden_sizes": tuple(hidden_sizes),
         "activation": activation,
         "initial_log_std": initial_log_std,
+        "distribution": distribution,
     }
     if shared:
         if len(actions) > 1:
@@ -84,13 +95,18 @@ def _policy(
     hidden_sizes: Sequence[int],
     activation: str,
     initial_log_std: float,
+    distribution: str,
 ) -> StochasticModel:
-    kind = _GaussianPolicy if action.kind == BOX else _CategoricalPolicy if action.kind == DISCRETE else _MultiPolicy
+    box = _BOX_POLICIES[distribution]
+    kind = box if action.kind == BOX else _CategoricalPolicy if action.kind == DISCRETE else _MultiPolicy
     model: Any = kind(ModelCfg(inputs_name=list(inputs), concat_dict=True))
     model.bind(observations)
     model.bind_actions({action.name: action})
-    model.heads = _Heads(model.concatenated_size(), action_feature_shape(action), hidden_sizes, activation, with_values)
-    if action.kind == BOX:
+    shape = action_feature_shape(action)
+    if kind is _BetaPolicy:
+        shape += (2,)
+    model.heads = _Heads(model.concatenated_size(), shape, hidden_sizes, activation, with_values)
+    if isinstance(model, GaussianModel):
         model.log_std_parameter = nn.Parameter(torch.full(action.shape, float(initial_log_std)))
     return model
 
@@ -123,6 +139,22 @@ class _GaussianPolicy(GaussianModel):
         return self.heads(data_dict, "mean_actions")
 
 
+class _SquashedPolicy(SquashedGaussianModel):
+    heads: _Heads
+
+    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+        return self.heads(data_dict, "mean_actions")
+
+
+class _BetaPolicy(BetaModel):
+    heads: _Heads
+
+    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+        outputs = self.heads(data_dict, "both")
+        alpha, beta = outputs.pop("both").unbind(-1)
+        return dict(outputs, alpha=alpha, beta=beta)
+
+
 class _CategoricalPolicy(CategoricalModel):
     heads: _Heads
 
@@ -135,6 +167,9 @@ class _MultiPolicy(MultiCategoricalModel):
 
     def compute(self, data_dict: torch.Tensor) -> ModelOutput:
         return self.heads(data_dict, "logits")
+
+
+_BOX_POLICIES: Dict[str, Any] = {"gaussian": _GaussianPolicy, "squashed": _SquashedPolicy, "beta": _BetaPolicy}
 
 
 class _Value(Model):

@@ -12,7 +12,7 @@ from AquaML.coordinator.checkpoint_format import Checkpoint, write_checkpoint
 from AquaML.coordinator.checkpoint_match import Differences
 from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
-from AquaML.environment.action_transform import ActionTransform
+from AquaML.environment.action_transform import ActionTransform, policy_specs
 from AquaML.environment.base import TensorDict
 from AquaML.environment.spaces import OBSERVATION_NAME, SpaceLayout, check_action_leaves, join_names, store_leaf
 from AquaML.errors import (
@@ -202,15 +202,22 @@ class Agent(abc.ABC):
                         type(self).__name__, "; ".join(lines)
                     )
                 )
+            if action_bounds != self.action_bounds:
+                self._bind_policy(actions, action_bounds)
             self.action_bounds = action_bounds
             return
-        for role, model in self.models.items():
+        for model in self.models.values():
             if isinstance(model, Model):
                 model.bind(observations.specs)
-            if role == "policy" and hasattr(model, "bind_actions"):
-                model.bind_actions(actions.specs)
+        self._bind_policy(actions, action_bounds)
         self.observation_layout, self.action_layout = observations, actions
         self.action_bounds = action_bounds
+
+    def _bind_policy(self, actions: SpaceLayout, action_bounds: str) -> None:
+        """Tell the policy the range that it fills, which is -1 … 1 where the wrapper rescales."""
+        policy: Any = self.models.get("policy")
+        if hasattr(policy, "bind_actions"):
+            policy.bind_actions(policy_specs(actions.specs, action_bounds))
 
     def _unbind_spaces(self) -> None:
         self.observation_layout = self.action_layout = None

@@ -32,6 +32,9 @@ class NetworksCfg(Config):
     value_inputs: Optional[List[str]] = option(None)
     """Observations for the value function; None: all."""
 
+    distribution: str = option("gaussian", choices=("gaussian", "squashed", "beta"))
+    """Of Box actions: Gaussian, Gaussian squashed into the action's bounds, or Beta."""
+
 
 @dataclasses.dataclass
 class ExperimentCfg(Config):

@@ -1,0 +1,67 @@
+"""The range of a bounded action, for policies whose density lives on it."""
+
+from typing import Dict
+
+import torch
+from torch import nn
+
+from AquaML.environment.spaces import BOX, TensorSpec, compress
+from AquaML.errors import ModelError
+
+
+class ActionRange(nn.Module):
+    """Lowest and highest actions; they follow the policy from device to device and are in no checkpoint.
+
+    Before :meth:`bind` the range is -1 … 1.
+    """
+
+    low: torch.Tensor
+    width: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.full((1,), -1.0), persistent=False)
+        self.register_buffer("width", torch.full((1,), 2.0), persistent=False)
+
+    def bind(self, specs: Dict[str, TensorSpec], owner: str) -> TensorSpec:
+        """Take the range of the one Box action.
+
+        Args:
+            specs: The action space's leaves.
+            owner: Name of the policy's class, for messages.
+
+        Raises:
+            ModelError: There are several actions, another kind, or no bounds.
+        """
+        spec = next(iter(specs.values()))
+        if len(specs) != 1 or spec.kind != BOX or not spec.is_floating:
+            raise ModelError(
+                "{} is a policy for one Box action of real numbers, but the actions are {}. Use CategoricalModel for "
+                "Discrete, CompositeModel for several actions.".format(
+                    owner, {name: item.kind for name, item in specs.items()}
+                )
+            )
+        low = torch.as_tensor(spec.low, dtype=torch.float32, device=self.low.device)
+        high = torch.as_tensor(spec.high, dtype=torch.float32, device=self.low.device)
+        if not bool(torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
+            raise ModelError(
+                "{} needs finite bounds, each low below its high, but action '{}' has low {} and high {}. Give the "
+                "wrapper bounds (clip_actions), or use GaussianModel.".format(
+                    owner, spec.name, compress(spec.low), compress(spec.high)
+                )
+            )
+        self.low, self.width = low, high - low
+        return spec
+
+    def to_unit(self, actions: torch.Tensor, margin: float) -> torch.Tensor:
+        """Return where actions lie in their range, as numbers from ``margin`` to ``1 - margin``."""
+        return ((actions - self.low) / self.width).clamp(margin, 1.0 - margin)
+
+    def from_unit(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the actions at places from 0 to 1."""
+        return self.low + self.width * places
+
+    @property
+    def log_width(self) -> torch.Tensor:
+        """Logarithm of the range, which a density on it is divided by."""
+        return self.width.log()
