@@ -307,14 +307,14 @@ PROTECTIONS: List[Protection] = [
     ),
     Protection(
         "figures leave out minibatches that were skipped",
-        "AquaML/learning/reinforcement/on_policy/ppo.py",
+        "AquaML/learning/reinforcement/on_policy/actor_critic.py",
         "        if not self._skips:\n            return values.mean()\n",
         "        return values.mean()\n",
         "tests/reinforcement/test_finite_guard.py::test_figures_of_an_update_leave_out_what_was_skipped",
     ),
     Protection(
         "an update without a step is a failure",
-        "AquaML/learning/reinforcement/on_policy/ppo.py",
+        "AquaML/learning/reinforcement/on_policy/actor_critic.py",
         "        if not self._skips or left_out == steps:",
         "        if not self._skips:",
         "tests/reinforcement/test_finite_guard.py::test_an_update_of_which_no_step_is_left_is_a_failure",

@@ -232,13 +232,21 @@ class ActorCriticAgent(OnPolicyAgent):
 
     def evaluate(self, minibatch: Batch) -> Tuple[ModelOutput, torch.Tensor]:
         """Return what the present policy says of the stored actions, and the present values ``(B, 1)``."""
+        evaluated = self.evaluate_policy(minibatch)
+        return evaluated, evaluated["values"].float() if self.shares_model else self.evaluate_values(minibatch)
+
+    def evaluate_policy(self, minibatch: Batch) -> ModelOutput:
+        """Return what the present policy says of the stored actions."""
         actions: Any = minibatch.actions
         if not self.policy.names_actions:
             actions = next(iter(actions.values()))
-        evaluated = self.policy.evaluate(self.policy.select_inputs(minibatch.states), actions)
-        outputs = evaluated if self.shares_model else self.value.act(self.value.select_inputs(minibatch.states))
+        return self.policy.evaluate(self.policy.select_inputs(minibatch.states), actions)
+
+    def evaluate_values(self, minibatch: Batch) -> torch.Tensor:
+        """Return the present values of a value function that is a model of its own, ``(B, 1)``."""
+        outputs = self.value.act(self.value.select_inputs(minibatch.states))
         values = outputs if isinstance(outputs, torch.Tensor) else outputs["values"]
-        return evaluated, values.float()
+        return values.float()
 
     def diagnose(self, minibatch: Batch, evaluated: ModelOutput) -> Dict[str, torch.Tensor]:
         """Return figures of a minibatch to log, each of shape ``()``; ``"policy/kl"`` is what schedulers go by."""

@@ -45,6 +45,8 @@ class RPO(PPO):
     def evaluate(self, minibatch: Batch) -> Tuple[ModelOutput, torch.Tensor]:
         """Judge the stored actions by a policy whose mean is moved; see :meth:`ActorCriticAgent.evaluate`."""
         evaluated, values = super().evaluate(minibatch)
+        if not self.cfg.perturbation:
+            return evaluated, values
         moved = self._moved({name: evaluated[name] for name in minibatch.parameters})
         actions = next(iter(minibatch.actions.values()))
         return dict(evaluated, log_prob=self.policy.log_prob(moved, actions)), values

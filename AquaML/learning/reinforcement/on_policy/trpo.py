@@ -1,5 +1,8 @@
 """Trust region policy optimisation."""
 
+import functools
+import math
+import operator
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
@@ -19,6 +22,9 @@ class TRPO(ActorCriticAgent):
 
     In each update the policy takes one step along the natural gradient, as long as its divergence from the acting one
     may become, and shortened until it really improves the surrogate. The value function takes ``value_epochs`` passes.
+
+    :meth:`extra_losses` count in the surrogate; :meth:`augment` is asked about the whole rollout and about each
+    minibatch of the value function.
 
     Args:
         models: ``"policy"``, a distribution, and ``"value"``, which must be two models.
@@ -56,13 +62,21 @@ class TRPO(ActorCriticAgent):
         whole = batch.select(rows)
         if self.cfg.advantage_normalization != "none":
             whole.advantages = standardized(whole.advantages, whole.advantages)
-        before = _flat([parameter.detach() for parameter in self._policy_parameters], self._policy_parameters)
-        for name, value in self._step_policy(whole).items():
+        for name, value in self._step_policy(self.augment(whole)).items():
             self.track(name, value)
         super().learn(batch, rows)
-        if self._step_guard.faults() and not self._skips:
-            # The update is about to be taken back, and the policy's step is part of it.
-            _write(self._policy_parameters, before)
+
+    def _before_update(self) -> Any:
+        return super()._before_update(), self._policy_vector()
+
+    def _undo_update(self, before: Any) -> None:
+        """Take back the policy's step too."""
+        super()._undo_update(before[0])
+        _write(self._policy_parameters, before[1])
+
+    def _policy_vector(self) -> torch.Tensor:
+        """Return a copy of the policy's parameters, ``(n,)``."""
+        return _flat([parameter.detach() for parameter in self._policy_parameters], self._policy_parameters)
 
     # ------------------------------------------------------------------ the policy's step
 
@@ -70,26 +84,25 @@ class TRPO(ActorCriticAgent):
         """Move the policy within its trust region; return what was measured.
 
         Raises:
-            NonFiniteError: The gradient or the direction is not finite; the policy is as it was.
+            NonFiniteError: Surrogate, gradient or curvature is not finite; the policy is as it was.
         """
         surrogate = self._surrogate(batch)
         gradient = _flat(
             torch.autograd.grad(surrogate, self._policy_parameters, allow_unused=True), self._policy_parameters
         )
-        norm = float(gradient.norm())
-        before = float(surrogate)
-        if norm - norm != 0.0 or before - before != 0.0:
-            raise NonFiniteError(
-                "The policy's gradient has the norm {}, its surrogate is {}; the policy is as it was. Look for a "
-                "division, logarithm or root in it.".format(norm, before),
-                "gradient",
-                "policy",
-            )
+        norm, before = float(gradient.norm()), float(surrogate.detach())
         curvature = self._curvature(batch)
         direction = conjugate_gradient(curvature, gradient, self.cfg.conjugate_gradient_steps)
         scale = float(direction @ curvature(direction))
+        if not all(math.isfinite(number) for number in (norm, before, scale)):
+            raise NonFiniteError(
+                "The policy's surrogate is {}, its gradient has the norm {}, its curvature is {}; the policy is as it "
+                "was. Look for a division, logarithm or root in it.".format(before, norm, scale),
+                "gradient",
+                "policy",
+            )
         measured = {"policy/gradient_norm": norm, "policy/surrogate": before, "policy/kl": 0.0, "policy/step": 0.0}
-        if not scale > 0.0 or scale == float("inf"):
+        if not scale > 0.0:
             # A gradient of zero, or a Fisher matrix that says nothing: there is nowhere to go.
             return measured
         step = direction * (2.0 * self.cfg.max_divergence / scale) ** 0.5
@@ -98,8 +111,7 @@ class TRPO(ActorCriticAgent):
 
     def _search(self, batch: Batch, step: torch.Tensor, before: float, promised: float) -> Dict[str, float]:
         """Try shorter and shorter steps until one improves enough and stays within the trust region."""
-        start = _flat([parameter.detach() for parameter in self._policy_parameters], self._policy_parameters)
-        share = 1.0
+        start, share = self._policy_vector(), 1.0
         for _ in range(self.cfg.line_search_steps):
             _write(self._policy_parameters, start + share * step)
             with torch.no_grad():
@@ -112,26 +124,23 @@ class TRPO(ActorCriticAgent):
         _write(self._policy_parameters, start)
         return {}
 
-    def _evaluated(self, batch: Batch) -> Tuple[torch.Tensor, Parameters]:
-        actions: Any = batch.actions
-        if not self.policy.names_actions:
-            actions = next(iter(actions.values()))
-        evaluated = self.policy.evaluate(self.policy.select_inputs(batch.states), actions)
-        return evaluated["log_prob"], {name: evaluated[name] for name in batch.parameters}
-
     def _surrogate(self, batch: Batch) -> torch.Tensor:
-        """Return the expected advantage of the present policy, shape ``()``."""
-        log_prob, _ = self._evaluated(batch)
-        return (torch.exp(log_prob - batch.log_prob) * batch.advantages).mean()
+        """Return what the policy's step improves: its losses, negated, shape ``()``."""
+        evaluated = self.evaluate_policy(batch)
+        losses = [self.policy_loss(batch, evaluated)] + list(self.extra_losses(batch, evaluated).values())
+        return -functools.reduce(operator.add, losses)
 
     def _divergence(self, batch: Batch) -> torch.Tensor:
         """Return the mean divergence of the present policy from the acting one, shape ``()``."""
-        _, parameters = self._evaluated(batch)
-        return self.policy.kl(batch.parameters, parameters).mean()
+        return self.policy.kl(batch.parameters, self._parameters_now(batch)).mean()
+
+    def _parameters_now(self, batch: Batch) -> Parameters:
+        evaluated = self.evaluate_policy(batch)
+        return {name: evaluated[name] for name in batch.parameters}
 
     def _curvature(self, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the product with the Fisher matrix of the present policy, damped."""
-        _, parameters = self._evaluated(batch)
+        parameters = self._parameters_now(batch)
         fixed = {name: value.detach() for name, value in parameters.items()}
         divergence = self.policy.kl(fixed, parameters).mean()
         slopes = torch.autograd.grad(divergence, self._policy_parameters, create_graph=True, allow_unused=True)
@@ -148,12 +157,11 @@ class TRPO(ActorCriticAgent):
     # ------------------------------------------------------------------ the value function's passes
 
     def _losses(self, minibatch: Batch) -> Tuple[Dict[str, torch.Tensor], Dict[str, torch.Tensor]]:
-        outputs = self.value.act(self.value.select_inputs(minibatch.states))
-        values = outputs if isinstance(outputs, torch.Tensor) else outputs["values"]
-        return {"loss/value": self.cfg.value_loss_scale * self.value_loss(minibatch, values.float())}, {}
+        values = self.evaluate_values(minibatch)
+        return {"loss/value": self.cfg.value_loss_scale * self.value_loss(minibatch, values)}, {}
 
     def policy_loss(self, minibatch: Batch, evaluated: ModelOutput) -> torch.Tensor:
-        """Return the surrogate, negated; the policy's step does not descend it but follows its natural gradient."""
+        """Return the expected advantage, negated; the step does not descend it but follows its natural gradient."""
         return -(torch.exp(evaluated["log_prob"] - minibatch.log_prob) * minibatch.advantages).mean()
 
 
@@ -178,7 +186,11 @@ def conjugate_gradient(
         if float(square) <= smallest:
             break
         image = product(direction)
-        length = square / (direction @ image)
+        along = direction @ image
+        if float(along) <= 0.0:
+            # A singular matrix does not see this direction; comparisons with NaN are false, so that one is not hidden.
+            break
+        length = square / along
         solution = solution + length * direction
         residual = residual - length * image
         before, square = square, residual @ residual

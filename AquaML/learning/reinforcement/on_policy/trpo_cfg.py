@@ -46,5 +46,7 @@ class TRPOCfg(ActorCriticCfg):
             self.fail("learning_rate_scheduler", "another one, for the learning rate does not move the policy")
         if self.value_learning_rate is not None:
             self.fail("value_learning_rate", "None; learning_rate is the value function's")
+        if self.advantage_normalization == "minibatch":
+            self.fail("advantage_normalization", "'batch' or 'none', for the policy's step takes the whole rollout")
         if self.entropy_loss_scale:
             self.fail("entropy_loss_scale", "0, for the policy is not descended along a loss")
