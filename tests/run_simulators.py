@@ -1,6 +1,7 @@
 """Run the tests of real simulators, each in an environment of its own with the versions that are known to work.
 
-Needs Python 3.11 on Linux; a simulator takes up to 3 GB, and all are computed on the CPU::
+Needs Python 3.11 on Linux; a simulator takes up to 3 GB, and all are computed on the CPU. Where pip would fetch a CUDA
+build of torch and that is not wanted, tell it by ``PIP_FIND_LINKS`` or ``PIP_EXTRA_INDEX_URL`` where the CPU build is::
 
     python3.11 tests/run_simulators.py [--only brax,pettingzoo] [--cache FOLDER] [--slow]
 
@@ -19,9 +20,8 @@ from pathlib import Path
 from typing import Dict, List
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TORCH = "torch==2.13.0+cpu"
+TORCH = "torch==2.13.0"
 COMMON = [TORCH, "numpy==2.4.6", "gymnasium==1.4.0", "pytest==9.2.0"]
-CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 
 # The one place where versions of simulators stand. MuJoCo 4.0.0, which some would take, does not work with them.
 ENVIRONMENTS: Dict[str, List[str]] = {
@@ -85,8 +85,6 @@ def install(name: str, cache: Path) -> Path:
     shutil.rmtree(str(folder), ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # By itself first: nothing else is to be looked for among torch's own packages.
-    subprocess.run(pip + ["--no-deps", "--extra-index-url", CPU_BUILDS, TORCH], check=True)
     subprocess.run(pip + packages + ["-e", str(REPOSITORY)], check=True)
     subprocess.run([str(interpreter), "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
     complete.write_text("\n".join(packages) + "\n", encoding="utf-8")

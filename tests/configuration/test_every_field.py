@@ -22,6 +22,8 @@ from AquaML.learning.reinforcement.on_policy.a2c import A2C, A2CCfg
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 from AquaML.learning.reinforcement.on_policy.rpo import RPO, RPOCfg
 from AquaML.learning.reinforcement.on_policy.trpo import TRPO, TRPOCfg
+from AquaML.learning.reinforcement.tabular import QLearning, TabularCfg
+from AquaML.learning.reinforcement.tabular.base import TabularAgent
 from AquaML.learning.trainers.experiment import make_trainer
 from AquaML.learning.trainers.experiment_cfg import ExperimentCfg, NetworksCfg
 from AquaML.learning.trainers.sequential import SequentialTrainer
@@ -64,6 +66,7 @@ BASE: Dict[Type[Config], Dict[str, Any]] = {
     RPOCfg: PPO_BASE,
     A2CCfg: {"device": "cpu", "rollouts": 8},
     TRPOCfg: {"device": "cpu", "rollouts": 8, "value_epochs": 2},
+    TabularCfg: {"device": "cpu", "initial_value": 0.5},
     NetworksCfg: {},
     TrainerConfig: {
         "timesteps": 32,
@@ -94,6 +97,9 @@ def trainer_of(overrides: Dict[Type[Config], Dict[str, Any]]) -> SequentialTrain
     """Make a small agent and its trainer with some fields changed."""
     cfgs: Dict[Any, Any] = {kind: kind(**dict(base, **overrides.get(kind, {}))) for kind, base in BASE.items()}
     AquaML.seed_everything(3)
+    if TabularCfg in overrides:
+        lake = GymnasiumWrapper("FrozenLake-v1", num_envs=2)
+        return SequentialTrainer(lake, QLearning(cfg=cfgs[TabularCfg]), cfgs[TrainerConfig].copy(timesteps=200))
     env = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
     if NetworksCfg in overrides or ExperimentCfg in overrides:
         parts = {"networks": cfgs[NetworksCfg], "agent": cfgs[PPOCfg], "trainer": cfgs[TrainerConfig]}
@@ -128,17 +134,25 @@ def outcome(overrides: Dict[Type[Config], Dict[str, Any]], capfd: Any, prepare: 
         os.chdir(start)
         logger.remove(handler)
     captured = capfd.readouterr()
-    weights = () if agent is None else tuple(v.detach().numpy().tobytes() for v in agent.policy.state_dict().values())
-    more = () if agent is None else tuple(v.detach().numpy().tobytes() for v in agent.value.state_dict().values())
     names = tuple(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "events.out" not in path.name))
     rows: List[Any] = []
     for file in sorted(folder.rglob("progress.csv")):
         for row in read_rows(file):
             measured = ("time/", "system/")
             rows.append(sorted((k, bool(v) if k.startswith(measured) else v) for k, v in row.items()))
-    memory = 0 if agent is None or agent.memory is None else agent.memory.capacity
+    memory = getattr(getattr(agent, "memory", None), "capacity", 0)
     console = captured.out + captured.err + "".join(lines)
-    return Outcome(weights + more, console, names, (rows, memory), timestep, error)
+    return Outcome(parameters_of(agent), console, names, (rows, memory), timestep, error)
+
+
+def parameters_of(agent: Any) -> Tuple[bytes, ...]:
+    """Return everything that an agent has learned."""
+    if agent is None:
+        return ()
+    if isinstance(agent, TabularAgent):
+        return (agent.table.values.numpy().tobytes(),)
+    models = (agent.policy, agent.value)
+    return tuple(v.detach().numpy().tobytes() for model in models for v in model.state_dict().values())
 
 
 PARAMETERS, CONSOLE, FILES, FIGURES, TIMESTEP, ERROR = Outcome._fields
@@ -241,6 +255,14 @@ MODEL_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "inputs_name": (["velocity"], ERROR, {}),
     "concat_dict": (True, CONSOLE, {}),
 }
+TABULAR_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "discount_factor": (0.5, PARAMETERS, {}),
+    "learning_rate": (0.5, PARAMETERS, {}),
+    "initial_value": (0.1, PARAMETERS, {}),
+    "exploration": (0.5, PARAMETERS, {}),
+    "final_exploration": (0.5, PARAMETERS, {}),
+    "exploration_share": (0.1, PARAMETERS, {}),
+}
 NETWORKS_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "hidden_sizes": ([8], PARAMETERS, {}),
     "activation": ("elu", PARAMETERS, {}),
@@ -248,6 +270,7 @@ NETWORKS_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "initial_log_std": (-1.0, PARAMETERS, {}),
     "policy_inputs": (["velocity"], ERROR, {}),
     "value_inputs": (["velocity"], ERROR, {}),
+    "distribution": ("beta", PARAMETERS, {}),
 }
 EXPERIMENT_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "networks": (NetworksCfg(hidden_sizes=[8]), PARAMETERS, {}),
@@ -264,6 +287,7 @@ TABLES: Dict[Type[Config], Dict[str, Tuple[Any, str, Dict[str, Any]]]] = {
     A2CCfg: A2C_FIELDS,
     RPOCfg: RPO_FIELDS,
     TRPOCfg: TRPO_FIELDS,
+    TabularCfg: TABULAR_FIELDS,
     NetworksCfg: NETWORKS_FIELDS,
     ExperimentCfg: EXPERIMENT_FIELDS,
     TrainerConfig: TRAINER_FIELDS,

@@ -12,11 +12,13 @@ from AquaML.config import Config
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.learning.model import default_models
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.reinforcement.tabular import TabularCfg
 from AquaML.learning.trainers.base import TrainerConfig
 from AquaML.learning.trainers.sequential import SequentialTrainer
 
 TABLES: List[Tuple[Path, Type[Config]]] = [
     (DOCUMENTS / "ppo.md", PPOCfg),
+    (DOCUMENTS / "tabular.md", TabularCfg),
     (DOCUMENTS / "trainer.md", TrainerConfig),
     (CHINESE / "ppo.md", PPOCfg),
 ]
