@@ -10,7 +10,8 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.environment.rows import true_successors
 from AquaML.learning.model import GaussianModel, Model, ModelCfg, default_models
-from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.reinforcement.on_policy.batch import Batch
+from AquaML.learning.reinforcement.on_policy.ppo import PPO
 
 AutoresetMode = getattr(gymnasium.vector, "AutoresetMode", None)
 MODES = ("own", "next_step", "same_step", "disabled")
@@ -152,20 +153,39 @@ class PlainPolicy(GaussianModel):
         return self.mean.expand(len(data_dict), -1)
 
 
-def known_agent(function: Callable[[torch.Tensor], torch.Tensor], **options: Any) -> PPO:
-    """PPO whose critic is an exact function of the raw observation, in units of reward."""
+def known_agent(function: Callable[[torch.Tensor], torch.Tensor], kind: Any = PPO, **options: Any) -> Any:
+    """An agent whose critic is an exact function of the raw observation, in units of reward."""
     settings: Dict[str, Any] = dict(
-        observation_normalizer=False, value_normalizer=False, mini_batches=1, learning_epochs=1, device="cpu"
+        observation_normalizer=False, value_normalizer=False, mini_batches=1, device="cpu", **passes(kind, 1)
     )
     settings.update(options)
-    return PPO({"policy": PlainPolicy(), "value": KnownValue(function)}, PPOCfg(**settings))
+    return kind({"policy": PlainPolicy(), "value": KnownValue(function)}, kind.config_class(**settings))
 
 
-def small_agent(env: GymnasiumWrapper, kind: type = PPO, shared: bool = False, **options: Any) -> Any:
-    """PPO with small ready-made networks."""
-    settings: Dict[str, Any] = dict(rollouts=8, mini_batches=3, learning_epochs=2, device="cpu")
+def small_agent(env: GymnasiumWrapper, kind: Any = PPO, shared: bool = False, **options: Any) -> Any:
+    """An agent with small ready-made networks."""
+    settings: Dict[str, Any] = dict(rollouts=8, mini_batches=3, device="cpu", **passes(kind, 2))
     settings.update(options)
-    return kind(default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared), PPOCfg(**settings))
+    return kind(default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared), kind.config_class(**settings))
+
+
+def passes(kind: Any, number: int) -> Dict[str, int]:
+    """The option that says how many passes an update takes, where there is one."""
+    return {name: number for name in ("learning_epochs", "value_epochs") if name in kind.config_class.field_names()}
+
+
+def batch_of(log_prob: List[float], advantages: List[float]) -> Batch:
+    rows = len(log_prob)
+    zeros = torch.zeros(rows, 1)
+    return Batch(
+        states={"state": torch.zeros(rows, 2)},
+        actions={"action": zeros},
+        parameters={"mean_actions": zeros, "log_std": zeros},
+        log_prob=torch.tensor(log_prob).reshape(-1, 1),
+        values=zeros,
+        returns=zeros,
+        advantages=torch.tensor(advantages).reshape(-1, 1),
+    )
 
 
 def drive(

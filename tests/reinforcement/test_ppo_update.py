@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from scripted import PlainPolicy, SpaceEnv, drive, known_agent, parameters_of, small_agent, wrap
+from scripted import PlainPolicy, SpaceEnv, batch_of, drive, known_agent, parameters_of, small_agent, wrap
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import AgentError, ConfigError
@@ -150,20 +150,6 @@ def test_every_sample_once_per_epoch(rollouts: int, num_envs: int, mini_batches:
 
 
 # ---------------------------------------------------------------------- losses on a policy of two parameters
-
-
-def batch_of(log_prob: List[float], advantages: List[float]) -> Batch:
-    rows = len(log_prob)
-    zeros = torch.zeros(rows, 1)
-    return Batch(
-        states={"state": torch.zeros(rows, 2)},
-        actions={"action": zeros},
-        parameters={"mean_actions": zeros, "log_std": zeros},
-        log_prob=torch.tensor(log_prob).reshape(-1, 1),
-        values=zeros,
-        returns=zeros,
-        advantages=torch.tensor(advantages).reshape(-1, 1),
-    )
 
 
 def test_gradient_of_the_clipped_surrogate() -> None:

@@ -9,7 +9,7 @@ import AquaML
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.learning.model import default_models
 from AquaML.learning.reinforcement.base import Agent
-from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.reinforcement.on_policy.ppo import PPO
 from AquaML.learning.trainers.hooks import Hook
 from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.learning.trainers.trainer_cfg import TrainerConfig
@@ -17,21 +17,26 @@ from AquaML.stateful import collect_states
 
 
 def make_trainer(
-    env_id: str = "Pendulum-v1", num_envs: int = 3, agent: Dict[str, Any] = None, shared: bool = False, **trainer: Any
+    env_id: str = "Pendulum-v1",
+    num_envs: int = 3,
+    agent: Dict[str, Any] = None,
+    shared: bool = False,
+    kind: Any = PPO,
+    **trainer: Any,
 ) -> SequentialTrainer:
-    """A seeded PPO on a Gymnasium environment, quiet and small."""
+    """A seeded agent on a Gymnasium environment, quiet and small."""
     AquaML.seed_everything(1)
     env = GymnasiumWrapper(env_id, num_envs=num_envs)
     models = default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared)
-    options = dict(rollouts=16, learning_epochs=2, mini_batches=2, device="cpu")
+    options = dict(rollouts=16, mini_batches=2, device="cpu")
+    options.update({name: 2 for name in ("learning_epochs", "value_epochs") if name in kind.config_class.field_names()})
     options.update(agent or {})
     settings = dict(timesteps=64, seed=5, disable_progressbar=True, tensorboard=False, checkpoint_interval=0)
     hooks = trainer.pop("hooks", ())
     evaluation_env = trainer.pop("evaluation_env", None)
     settings.update(trainer)
-    return SequentialTrainer(
-        env, PPO(models, PPOCfg(**options)), TrainerConfig(**settings), hooks=hooks, evaluation_env=evaluation_env
-    )
+    made = kind(models, kind.config_class(**options))
+    return SequentialTrainer(env, made, TrainerConfig(**settings), hooks=hooks, evaluation_env=evaluation_env)
 
 
 def differences(first: Any, second: Any, place: str = "") -> List[str]:

@@ -15,6 +15,9 @@ from pieces import Count, StopAt, agent_state, differences, make_trainer
 from AquaML.coordinator.checkpoint_format import read_checkpoint
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import CheckpointError, CheckpointMismatchError, CheckpointNotFoundError, TrainerError
+from AquaML.learning.reinforcement.on_policy.a2c import A2C
+from AquaML.learning.reinforcement.on_policy.rpo import RPO
+from AquaML.learning.reinforcement.on_policy.trpo import TRPO
 from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.tracking.csv_sink import read_rows
 
@@ -63,6 +66,27 @@ def test_resume_in_the_middle_of_a_rollout_equals_no_interruption(stop: int, log
     second = make_trainer(resume="runs/parts", log_interval=log_interval, env_id="CartPole-v1")
     second.train()
     assert differences(agent_state(whole.agent), agent_state(second.agent)) == []
+    assert differences(whole.state_dict(), second.state_dict()) == []
+    assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
+
+
+@pytest.mark.parametrize("stop", [32, 41])
+@pytest.mark.parametrize(
+    "kind, env_id",
+    [(A2C, "Pendulum-v1"), (A2C, "CartPole-v1"), (RPO, "Pendulum-v1"), (TRPO, "Pendulum-v1"), (TRPO, "CartPole-v1")],
+)
+def test_every_algorithm_resumes_at_an_update_and_between_two(kind: Any, env_id: str, stop: int) -> None:
+    settings: Dict[str, Any] = {
+        "kind": kind,
+        "env_id": env_id,
+        "agent": {"learning_rate_scheduler": "StepLR", "learning_rate_scheduler_kwargs": {"step_size": 2}},
+    }
+    whole = make_trainer(run_name="whole", **settings)
+    whole.train()
+    make_trainer(run_name="parts", hooks=[StopAt(stop)], **settings).train()
+    second = make_trainer(resume="runs/parts", **settings)
+    torch.rand(7)
+    second.train()
     assert differences(whole.state_dict(), second.state_dict()) == []
     assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
 
