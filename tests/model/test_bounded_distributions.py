@@ -81,7 +81,7 @@ def test_log_densities_are_torchs_own_and_those_of_acting(kind: str) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(kind=st.sampled_from(list(KINDS)), mean=st.floats(-2.0, 2.0), spread=st.floats(-1.5, 1.0))
+@given(kind=st.sampled_from(list(KINDS)), mean=st.floats(-2.0, 2.0), spread=st.floats(-1.5, 0.2))
 def test_densities_integrate_to_one_and_entropies_are_their_integrals(kind: str, mean: float, spread: float) -> None:
     model = model_of(kind, SCALAR)
     # Points that are dense at the bounds, where the densities may be steep.

@@ -22,6 +22,10 @@ class CategoricalModel(StochasticModel):
     """A policy for one Discrete action: ``compute`` returns ``"logits"`` ``(B, n)``, or that tensor alone.
 
     Actions are category indices from 0, ``(B, 1)`` int64; the wrapper adds the space's start.
+
+    Beside the logits ``compute`` may return ``"action_mask"`` ``(B, n)``, 0 or False where a category must not be
+    chosen: it then has probability zero in drawing, entropy and divergence, and no gradient. A row that allows nothing
+    allows everything, since some simulators fill rows that are no data with zeros.
     """
 
     output_name = "logits"
@@ -44,8 +48,8 @@ class CategoricalModel(StochasticModel):
 
     def parameters_of(self, outputs: ModelOutput, rows: int) -> Parameters:
         """Return normalised ``"logits"``, float32."""
-        logits = self.require_output(outputs, "logits", (rows, self._categories))
-        return {"logits": torch.log_softmax(logits.float(), dim=1)}
+        logits = self.require_output(outputs, "logits", (rows, self._categories)).float()
+        return {"logits": torch.log_softmax(_masked(logits, _mask_of(self, outputs, logits)), dim=1)}
 
     def sample(self, parameters: Parameters) -> torch.Tensor:
         """Draw category indices, ``(B, 1)``."""
@@ -72,7 +76,8 @@ class MultiCategoricalModel(StochasticModel):
     """A policy for a MultiDiscrete or MultiBinary action: independent categories side by side.
 
     ``compute`` returns ``"logits"`` ``(B, sum of the groups' sizes)``, group after group (two per bit), or that
-    tensor alone. Actions are indices from 0 of the action's shape.
+    tensor alone. Actions are indices from 0 of the action's shape. ``"action_mask"`` of the logits' shape works as in
+    :class:`CategoricalModel`, group by group.
 
     Args:
         model_cfg: Inputs and device.
@@ -116,7 +121,10 @@ class MultiCategoricalModel(StochasticModel):
                 )
             )
         logits = self.require_output(outputs, "logits", (rows, sum(self._sizes))).float()
-        return {"logits": torch.cat([torch.log_softmax(group, dim=1) for group in self._groups(logits)], dim=1)}
+        groups, mask = self._groups(logits), _mask_of(self, outputs, logits)
+        if mask is not None:
+            groups = tuple(_masked(group, allowed) for group, allowed in zip(groups, self._groups(mask)))
+        return {"logits": torch.cat([torch.log_softmax(group, dim=1) for group in groups], dim=1)}
 
     def _shaped(self, indices: Sequence[torch.Tensor]) -> torch.Tensor:
         flat = torch.cat(list(indices), dim=1)
@@ -144,6 +152,25 @@ class MultiCategoricalModel(StochasticModel):
     def kl(self, old: Parameters, new: Parameters) -> torch.Tensor:
         """Return the divergence, summed over groups, ``(B, 1)``."""
         return _kl(old["logits"], new["logits"])
+
+
+def _mask_of(model: StochasticModel, outputs: ModelOutput, logits: torch.Tensor) -> Optional[torch.Tensor]:
+    """Return which categories a model allows, bool of the logits' shape; None: all.
+
+    Raises:
+        ModelError: The mask has another shape.
+    """
+    if "action_mask" not in outputs:
+        return None
+    mask = model.require_output(outputs, "action_mask", tuple(logits.shape))
+    return mask if mask.dtype == torch.bool else mask != 0
+
+
+def _masked(logits: torch.Tensor, allowed: Optional[torch.Tensor]) -> torch.Tensor:
+    if allowed is None:
+        return logits
+    allowed = allowed | ~allowed.any(dim=1, keepdim=True)
+    return torch.where(allowed, logits, torch.full_like(logits, -float("inf")))
 
 
 def _entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
