@@ -3,9 +3,6 @@
 import torch
 
 from AquaML.learning.reinforcement.tabular.base import TabularAgent
-from AquaML.learning.reinforcement.tabular.tabular_cfg import TabularCfg
-
-__all__ = ["QLearning", "TabularCfg"]
 
 
 class QLearning(TabularAgent):

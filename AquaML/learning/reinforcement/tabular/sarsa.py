@@ -9,8 +9,6 @@ from AquaML.learning.reinforcement.tabular.base import TabularAgent
 from AquaML.learning.reinforcement.tabular.tabular_cfg import TabularCfg
 from AquaML.stateful import RUN, Stateful, require_keys
 
-__all__ = ["SARSA", "TabularCfg"]
-
 
 class Plan(Stateful):
     """What will be done next.
