@@ -11,13 +11,19 @@ from pages import CHINESE, DOCUMENTS, name_of
 from AquaML.config import Config
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.on_policy.a2c_cfg import A2CCfg
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.reinforcement.on_policy.rpo_cfg import RPOCfg
+from AquaML.learning.reinforcement.on_policy.trpo_cfg import TRPOCfg
 from AquaML.learning.reinforcement.tabular import TabularCfg
 from AquaML.learning.trainers.base import TrainerConfig
 from AquaML.learning.trainers.sequential import SequentialTrainer
 
 TABLES: List[Tuple[Path, Type[Config]]] = [
     (DOCUMENTS / "ppo.md", PPOCfg),
+    (DOCUMENTS / "a2c.md", A2CCfg),
+    (DOCUMENTS / "rpo.md", RPOCfg),
+    (DOCUMENTS / "trpo.md", TRPOCfg),
     (DOCUMENTS / "tabular.md", TabularCfg),
     (DOCUMENTS / "trainer.md", TrainerConfig),
     (CHINESE / "ppo.md", PPOCfg),

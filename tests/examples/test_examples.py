@@ -19,6 +19,7 @@ LONGEST = 120
 Run = Callable[..., str]
 
 TINY = {
+    "a2c_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "composite_actions.py": (["--timesteps", "70", "--num-envs", "16"], "Close to the part"),
     "custom_agent.py": (["--timesteps", "300"], "After training:  20 episodes"),
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
@@ -37,7 +38,9 @@ TINY = {
     "ppo_pendulum_example.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return"),
     "privileged_critic.py": (["--timesteps", "70", "--num-envs", "16"], "The value reads ['state', 'privileged']."),
     "resume_training.py": (["--timesteps", "130", "--num-envs", "8"], "Training is complete"),
+    "rpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "simple_ppo_pendulum.py": (["--timesteps", "130", "--num-envs", "2"], "20 episodes, return"),
+    "trpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "walking_robot.py": (["--timesteps", "50", "--num-envs", "20"], "After training:  20 episodes"),
 }
 NEEDS = {"walking_robot.py": "mujoco"}
