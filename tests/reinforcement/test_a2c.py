@@ -10,9 +10,11 @@ import torch
 from scripted import SpaceEnv, batch_of, drive, known_agent, small_agent, wrap
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
+from AquaML.errors import ConfigError
 from AquaML.learning.reinforcement.on_policy.a2c import A2C, A2CCfg
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.ppo import PPO
+from AquaML.learning.reinforcement.schedulers import KLAdaptiveLR
 
 spaces = gymnasium.spaces
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
@@ -98,6 +100,17 @@ def test_the_gradient_is_that_of_ppo_before_its_first_step() -> None:
         gradients[-1].update({"value." + name: value.grad for name, value in agent.value.named_parameters()})
     for name, value in gradients[0].items():
         torch.testing.assert_close(value, gradients[1][name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheduler", ["KLAdaptiveLR", KLAdaptiveLR])
+def test_a_schedule_by_divergence_is_refused_since_one_pass_sees_none(scheduler: Any) -> None:
+    # The rate would rise to its bound: the first minibatch is judged by the policy that acted.
+    env = box_env()
+    agent = small_agent(env, A2C, mini_batches=1)
+    drive(env, agent, 8)
+    assert abs(agent._metrics["policy/kl"][0]) < 1e-6
+    with pytest.raises(ConfigError, match="A2CCfg.learning_rate_scheduler is .*KLAdaptiveLR.*; expected another one"):
+        small_agent(env, A2C, learning_rate_scheduler=scheduler)
 
 
 def test_the_defaults_are_short_rollouts_and_one_minibatch() -> None:

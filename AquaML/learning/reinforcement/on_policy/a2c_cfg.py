@@ -19,3 +19,9 @@ class A2CCfg(ActorCriticCfg):
 
     grad_norm_clip: Optional[float] = option(0.5, above=0.0)
     """Largest joint 2-norm of all gradients; None: no clipping."""
+
+    def check_relations(self) -> None:
+        """A single pass judges the policy that acted, so that no divergence is there to schedule by."""
+        super().check_relations()
+        if self.schedules_by_divergence():
+            self.fail("learning_rate_scheduler", "another one, for a single pass begins with no divergence to go by")

@@ -45,6 +45,10 @@ class ActorCriticCfg(OnPolicyCfg):
     """Whether the losses are compiled by ``torch.compile`` (torch 2; on the CPU a C++ compiler): the first update takes
     up to a minute longer, the following ones less time."""
 
+    def schedules_by_divergence(self) -> bool:
+        """Return whether the learning rate follows how far the policy moves."""
+        return getattr(self.learning_rate_scheduler, "__name__", self.learning_rate_scheduler) == "KLAdaptiveLR"
+
     def check_relations(self) -> None:
         """Scheduler arguments need a scheduler."""
         super().check_relations()

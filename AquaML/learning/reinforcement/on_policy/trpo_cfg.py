@@ -42,7 +42,7 @@ class TRPOCfg(ActorCriticCfg):
         super().check_relations()
         if self.mixed_precision:
             self.fail("mixed_precision", "False, for the curvature needs full precision")
-        if getattr(self.learning_rate_scheduler, "__name__", self.learning_rate_scheduler) == "KLAdaptiveLR":
+        if self.schedules_by_divergence():
             self.fail("learning_rate_scheduler", "another one, for the learning rate does not move the policy")
         if self.value_learning_rate is not None:
             self.fail("value_learning_rate", "None; learning_rate is the value function's")
