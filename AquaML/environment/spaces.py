@@ -202,9 +202,8 @@ def _kind_of(space: Any, name: str) -> str:
     for kind in ("Dict", "Tuple", "Box", "MultiDiscrete", "MultiBinary", "Discrete"):
         if kind in names:
             return kind
-    parts = getattr(space, "spaces", None)
-    if parts is not None:
-        return "Dict" if isinstance(parts, Mapping) else "Tuple"
+    if isinstance(getattr(space, "spaces", None), Mapping):
+        return "Dict"
     for attribute, kind in (("low", "Box"), ("nvec", "MultiDiscrete"), ("n", "Discrete")):
         if hasattr(space, attribute) and hasattr(space, "shape") and hasattr(space, "dtype"):
             return kind

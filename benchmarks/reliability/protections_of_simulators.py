@@ -84,7 +84,7 @@ OF_SIMULATORS: List[Protection] = [
         _WRAPPER,
         "                self._expect_final(out)\n",
         "                pass\n",
-        _TESTS + "test_mistakes.py::test_a_promised_last_observation_that_does_not_come_is_an_error",
+        _TESTS + "test_simulator_mistakes.py::test_a_promised_last_observation_that_does_not_come_is_an_error",
     ),
     Protection(
         "Isaac Gym comes before torch",
@@ -105,6 +105,6 @@ OF_SIMULATORS: List[Protection] = [
         _BUFFERS,
         "            if same and (is_tensor or not other_dictionary):\n",
         "            if False:\n",
-        _TESTS + "test_mistakes.py::test_what_is_logged_at_a_reset_counts_once",
+        _TESTS + "test_simulator_mistakes.py::test_what_is_logged_at_a_reset_counts_once",
     ),
 ]

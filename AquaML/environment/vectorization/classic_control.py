@@ -313,8 +313,8 @@ class Acrobot(ClassicControl):
     def _slope(self, state: np.ndarray, torque: np.ndarray) -> np.ndarray:
         """Return the derivative of ``(4, num_envs)`` states, with all masses, lengths and moments of inertia 1.
 
-        The motion is chaotic, so every operation is Gymnasium's own, powers included: ``x**2`` of a scalar and of an
-        array differ in the last bit.
+        The motion is chaotic, so every operation is Gymnasium's own, powers included: ``x**2`` of a scalar, ``x * x``,
+        and ``numpy.power`` of an array on processors with AVX-512 differ in the last bit; ``float_power`` is the scalar's.
         """
         first, second, first_speed, second_speed = state
         cosine, sine = np.cos(second), np.sin(second)
@@ -322,13 +322,13 @@ class Acrobot(ClassicControl):
         d2 = (0.25 + 0.5 * cosine) + 1.0
         phi2 = 0.5 * 9.8 * np.cos(first + second - np.pi / 2.0)
         phi1 = (
-            -0.5 * np.power(second_speed, self._two) * sine
+            -0.5 * np.float_power(second_speed, self._two) * sine
             - 2 * 0.5 * second_speed * first_speed * sine
             + 1.5 * 9.8 * np.cos(first - np.pi / 2)
             + phi2
         )
-        second_turn = (torque + d2 / d1 * phi1 - 0.5 * np.power(first_speed, self._two) * sine - phi2) / (
-            0.25 + 1.0 - np.power(d2, self._two) / d1
+        second_turn = (torque + d2 / d1 * phi1 - 0.5 * np.float_power(first_speed, self._two) * sine - phi2) / (
+            0.25 + 1.0 - np.float_power(d2, self._two) / d1
         )
         first_turn = -(d2 * second_turn + phi1) / d1
         return np.stack([first_speed, second_speed, first_turn, second_turn])

@@ -41,8 +41,9 @@ class ActionRange(nn.Module):
                     owner, {name: item.kind for name, item in specs.items()}
                 )
             )
-        low = torch.as_tensor(spec.low, dtype=torch.float32, device=self.low.device)
-        high = torch.as_tensor(spec.high, dtype=torch.float32, device=self.low.device)
+        # Copied, since a bound that is one number for all entries is only shown as an array.
+        low = torch.tensor(spec.low.tolist(), dtype=torch.float32, device=self.low.device)
+        high = torch.tensor(spec.high.tolist(), dtype=torch.float32, device=self.low.device)
         if not bool(torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
             raise ModelError(
                 "{} needs finite bounds, each low below its high, but action '{}' has low {} and high {}. Give the "
