@@ -314,7 +314,7 @@ class Acrobot(ClassicControl):
         """Return the derivative of ``(4, num_envs)`` states, with all masses, lengths and moments of inertia 1.
 
         The motion is chaotic, so every operation is Gymnasium's own, powers included: ``x**2`` of a scalar, ``x * x``,
-        and ``numpy.power`` of an array on processors with AVX-512 differ in the last bit; ``float_power`` is the scalar's.
+        and ``numpy.power`` of an array on processors with AVX-512 differ in the last bit; ``float_power`` is the first.
         """
         first, second, first_speed, second_speed = state
         cosine, sine = np.cos(second), np.sin(second)
