@@ -14,14 +14,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 
 import AquaML
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.learning.model import default_models
-from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
+from AquaML.learning.reinforcement.on_policy.a2c import A2C
+from AquaML.learning.reinforcement.on_policy.ppo import PPO
+from AquaML.learning.reinforcement.on_policy.trpo import TRPO
 from AquaML.learning.trainers.evaluation import evaluate
 from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.learning.trainers.trainer_cfg import TrainerConfig
@@ -31,42 +33,94 @@ RESULTS = REPOSITORY / "benchmarks" / "results" / "learning_scores.csv"
 COLUMNS = ["task", "seed", "environment_steps", "return_mean", "seconds", "AquaML", "torch", "python", "processors"]
 
 
-def pendulum(seed: int) -> Tuple[int, float]:
-    """Run ``examples/ppo_pendulum_example.py`` as a user would; return environment steps and mean return."""
-    command = [sys.executable, str(REPOSITORY / "examples" / "ppo_pendulum_example.py"), "--seed", str(seed)]
-    with tempfile.TemporaryDirectory() as folder:
-        output = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    found = re.search(r"over 100 episodes: (-?[\d.]+)", output.stdout.decode())
-    assert found is not None, output.stdout.decode()
-    return 32 * 12_800, float(found.group(1))
+class Example(NamedTuple):
+    """A program in ``examples/`` that trains with its defaults and prints its score."""
+
+    program: str
+    environment_steps: int
+
+    def learn(self, seed: int) -> Tuple[int, float]:
+        """Run the program as a user would; return environment steps and mean return."""
+        command = [sys.executable, str(REPOSITORY / "examples" / self.program), "--seed", str(seed)]
+        with tempfile.TemporaryDirectory() as folder:
+            output = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        found = re.search(r"over 100 episodes: (-?[\d.]+)", output.stdout.decode())
+        assert found is not None, output.stdout.decode()
+        return self.environment_steps, float(found.group(1))
 
 
-def cartpole(seed: int) -> Tuple[int, float]:
-    """Train PPO on CartPole-v1 for 100,000 environment steps; return these and the mean return."""
-    AquaML.seed_everything(seed)
-    env = GymnasiumWrapper("CartPole-v1", num_envs=8)
-    cfg = PPOCfg(
-        device="cpu",
-        rollouts=64,
-        learning_epochs=8,
-        mini_batches=4,
-        learning_rate=1e-3,
-        learning_rate_scheduler="LinearLR",
-        learning_rate_scheduler_kwargs={"start_factor": 1.0, "end_factor": 0.05, "total_iters": 195},
-        scheduler_interval="update",
-    )
-    agent = PPO(default_models(env.getEnvInfo()), cfg)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = TrainerConfig(
-            timesteps=12_500, seed=seed, disable_progressbar=True, tensorboard=False, run_directory=folder
-        )
-        trainer = SequentialTrainer(env, agent, settings)
-        trainer.train()
-    summary = evaluate(GymnasiumWrapper("CartPole-v1", num_envs=20), agent, episodes=100, seed=10_000)
-    return trainer.statistics.environment_steps, summary.return_mean
+class Training(NamedTuple):
+    """A training with ready-made networks."""
+
+    agent: Any
+    env_id: str
+    num_envs: int
+    timesteps: int
+    settings: Dict[str, Any]
+    options: Dict[str, Any] = {}
+
+    @property
+    def environment_steps(self) -> int:
+        """Return in how many steps of environments it learns."""
+        return self.num_envs * self.timesteps
+
+    def learn(self, seed: int) -> Tuple[int, float]:
+        """Train on the CPU; return environment steps and mean return."""
+        AquaML.seed_everything(seed)
+        env = GymnasiumWrapper(self.env_id, num_envs=self.num_envs, **self.options)
+        cfg = self.agent.config_class(device="cpu", **self.settings)
+        agent = self.agent(default_models(env.getEnvInfo()), cfg)
+        with tempfile.TemporaryDirectory() as folder:
+            settings = TrainerConfig(
+                timesteps=self.timesteps, seed=seed, disable_progressbar=True, tensorboard=False, run_directory=folder
+            )
+            trainer = SequentialTrainer(env, agent, settings)
+            trainer.train()
+        test_env = GymnasiumWrapper(self.env_id, num_envs=20, **self.options)
+        return trainer.statistics.environment_steps, evaluate(test_env, agent, episodes=100, seed=10_000).return_mean
 
 
-TASKS: Dict[str, Callable[[int], Tuple[int, float]]] = {"Pendulum-v1": pendulum, "CartPole-v1": cartpole}
+def expected(task: str) -> float:
+    """Return the mean return that every seed reaches."""
+    return UNSOLVED.get(task, SOLVED[task.split()[-1]])
+
+
+def decaying(updates: int, to: float) -> Dict[str, Any]:
+    """Return settings of a learning rate that falls linearly to a share of itself."""
+    return {
+        "learning_rate_scheduler": "LinearLR",
+        "learning_rate_scheduler_kwargs": {"start_factor": 1.0, "end_factor": to, "total_iters": updates},
+        "scheduler_interval": "update",
+    }
+
+
+SOLVED = {"CartPole-v1": 475.0, "Pendulum-v1": -200.0}
+"""Mean return from which a task counts as solved, by environment."""
+UNSOLVED = {"TRPO Pendulum-v1": -250.0}
+"""What tasks reach that are not solved with every seed."""
+TASKS: Dict[str, Union[Example, Training]] = {
+    "Pendulum-v1": Example("ppo_pendulum_example.py", 32 * 12_800),
+    "CartPole-v1": Training(
+        PPO,
+        "CartPole-v1",
+        8,
+        12_500,
+        dict(rollouts=64, learning_epochs=8, mini_batches=4, learning_rate=1e-3, **decaying(195, 0.05)),
+    ),
+    "A2C Pendulum-v1": Training(
+        A2C,
+        "Pendulum-v1",
+        32,
+        25_600,
+        {"rollouts": 5, "learning_rate": 1e-3, "discount_factor": 0.9, "gae_lambda": 0.9, "entropy_loss_scale": 0.01},
+        {"action_bounds": "rescale"},
+    ),
+    "A2C CartPole-v1": Example("a2c_cartpole.py", 16 * 18_750),
+    "RPO Pendulum-v1": Example("rpo_pendulum.py", 32 * 12_800),
+    "TRPO Pendulum-v1": Example("trpo_pendulum.py", 32 * 12_800),
+    "TRPO CartPole-v1": Training(TRPO, "CartPole-v1", 8, 12_500, {"rollouts": 128}),
+}
+"""By name; those without an algorithm's name are PPO's."""
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -81,7 +135,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         for seed in options.seeds:
             if (task, str(seed)) not in done:
                 begin = time.monotonic()
-                steps, score = TASKS[task](seed)
+                steps, score = TASKS[task].learn(seed)
                 append(options.results, row_of(task, seed, steps, score, time.monotonic() - begin))
                 print("{} seed {}: {:.1f}".format(task, seed, score), flush=True)
 

@@ -19,13 +19,25 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-envs", type=int, default=16)
-    parser.add_argument("--timesteps", type=int, default=12_500, help="vector steps; times num-envs environment steps")
+    parser.add_argument("--timesteps", type=int, default=18_750, help="vector steps; times num-envs environment steps")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
     options = parser.parse_args(arguments)
 
     AquaML.seed_everything(options.seed)
     env = GymnasiumWrapper("CartPole-v1", num_envs=options.num_envs)
-    agent = A2C(default_models(env.getEnvInfo()), A2CCfg(rollouts=16, learning_rate=3e-3))
+    a2c_cfg = A2CCfg(
+        rollouts=8,
+        learning_rate=1e-3,
+        gae_lambda=0.9,
+        entropy_loss_scale=0.01,
+        learning_rate_scheduler="LinearLR",
+        learning_rate_scheduler_kwargs={
+            "start_factor": 1.0,
+            "end_factor": 0.1,
+            "total_iters": max(1, options.timesteps // 8),
+        },
+    )
+    agent = A2C(default_models(env.getEnvInfo()), a2c_cfg)
     SequentialTrainer(env, agent, TrainerConfig(timesteps=options.timesteps, seed=options.seed)).train()
 
     test_env = GymnasiumWrapper("CartPole-v1", num_envs=min(options.episodes, 20))

@@ -19,7 +19,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-envs", type=int, default=32)
-    parser.add_argument("--timesteps", type=int, default=9_600, help="vector steps; times num-envs environment steps")
+    parser.add_argument("--timesteps", type=int, default=12_800, help="vector steps; times num-envs environment steps")
     parser.add_argument("--max-divergence", type=float, default=0.02, help="of the policy per update, in nats")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
     options = parser.parse_args(arguments)

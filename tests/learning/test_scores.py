@@ -1,22 +1,30 @@
-"""PPO learns to known scores with fixed seeds."""
+"""Agents learn to known scores with fixed seeds."""
+
+from typing import List
 
 import pytest
 
-from benchmarks.learning_scores import cartpole, pendulum
+from benchmarks.learning_scores import RESULTS, TASKS, expected, read
+
+QUICK = {("CartPole-v1", 0), ("TRPO CartPole-v1", 0)}
+"""What is learned in the normal suite, too."""
 
 
-def test_cartpole_reaches_475_within_100k_steps() -> None:
-    steps, score = cartpole(0)
-    assert steps == 100_000 and score >= 475.0
+def marked() -> List[object]:
+    pairs = [(task, seed) for task in TASKS for seed in (0, 1, 2)]
+    return [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in pairs]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_cartpole_with_other_seeds(seed: int) -> None:
-    assert cartpole(seed)[1] >= 475.0
+@pytest.mark.parametrize("task, seed", marked())
+def test_the_score_is_reached(task: str, seed: int) -> None:
+    steps, score = TASKS[task].learn(seed)
+    assert steps == TASKS[task].environment_steps
+    assert score >= expected(task)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_pendulum_example_reaches_minus_200(seed: int) -> None:
-    assert pendulum(seed)[1] >= -200.0
+def test_the_results_hold_every_task_with_every_seed() -> None:
+    rows = {(row["task"], row["seed"]): row for row in read(RESULTS)}
+    assert set(rows) == {(task, str(seed)) for task in TASKS for seed in range(3)}
+    for (task, _), row in rows.items():
+        assert float(row["return_mean"]) >= expected(task)
+        assert int(row["environment_steps"]) == TASKS[task].environment_steps
