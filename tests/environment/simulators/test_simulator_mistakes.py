@@ -1,5 +1,6 @@
 """What users get wrong with wrappers of simulators, and what simulators write down, of each wrapper what is its own."""
 
+import importlib.util
 from typing import Any, Callable, Dict
 
 import gymnasium
@@ -186,9 +187,8 @@ def test_maniskill_without_autoreset_is_refused() -> None:
         ManiSkillWrapper(environment, ignore_terminations=True, obs_mode="state")
 
 
-@pytest.mark.skipif(
-    __import__("importlib.util", fromlist=["util"]).find_spec("mani_skill") is not None, reason="ManiSkill is there"
-)
+# Where ManiSkill is installed there is nothing to be told.
+@pytest.mark.skipif(importlib.util.find_spec("mani_skill") is not None, reason="ManiSkill is there")
 def test_maniskill_that_is_not_installed_is_named() -> None:
     with pytest.raises(MissingDependencyError, match="pip install mani_skill"):
         ManiSkillWrapper("PushCube-v1", num_envs=2)
