@@ -30,7 +30,6 @@ from AquaML.learning.trainers.trainer_cfg import TrainerConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "learning_scores.csv"
-COLUMNS = ["task", "seed", "environment_steps", "return_mean", "seconds", "AquaML", "torch", "python", "processors"]
 
 
 class Example(NamedTuple):
@@ -164,11 +163,11 @@ def read(path: Path) -> List[Dict[str, str]]:
 
 
 def append(path: Path, row: Dict[str, Any]) -> None:
-    """Add a row to the results."""
+    """Add a row to the results, whose columns are its keys."""
     new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(str(path), "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, list(row))
         if new:
             writer.writeheader()
         writer.writerow(row)

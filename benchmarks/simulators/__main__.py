@@ -5,7 +5,6 @@ hold are left out.
 """
 
 import argparse
-import csv
 import datetime
 import importlib
 import platform
@@ -16,26 +15,13 @@ from typing import Any, Dict, List, Optional
 import torch
 
 import AquaML
+from benchmarks.learning_scores import append, read
 from benchmarks.machine import version_of
 from benchmarks.simulators.task import Score, Task, train
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "simulator_scores.csv"
 SIMULATORS = ("brax", "playground", "pettingzoo", "genesis", "mjlab", "maniskill")
 """Modules of this package, each with ``TASKS``."""
-COLUMNS = [
-    "simulator",
-    "task",
-    "seed",
-    "environment_steps",
-    "return_untrained",
-    "return_trained",
-    "must",
-    "seconds",
-    "versions",
-    "python",
-    "AquaML",
-    "date",
-]
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -47,14 +33,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     tasks: Dict[str, Task] = importlib.import_module("benchmarks.simulators." + options.simulator).TASKS
-    done = {(row["simulator"], row["task"], row["seed"]) for row in _read(options.results)}
+    done = {(row["simulator"], row["task"], row["seed"]) for row in read(options.results)}
     short = False
     for name in options.tasks or list(tasks):
         for seed in options.seeds:
             if (options.simulator, name, str(seed)) in done:
                 continue
             score = train(tasks[name], seed)
-            _append(options.results, _row(options.simulator, name, seed, tasks[name], score))
+            append(options.results, _row(options.simulator, name, seed, tasks[name], score))
             print("{} {} seed {}: {:.2f}".format(options.simulator, name, seed, score.trained), flush=True)
             score.env.close()
             short = short or score.trained < tasks[name].must
@@ -77,23 +63,6 @@ def _row(simulator: str, name: str, seed: int, task: Task, score: Score) -> Dict
         "AquaML": AquaML.__version__,
         "date": datetime.date.today().isoformat(),
     }
-
-
-def _read(path: Path) -> List[Dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(str(path), newline="", encoding="utf-8") as file:
-        return [dict(row) for row in csv.DictReader(file)]
-
-
-def _append(path: Path, row: Dict[str, Any]) -> None:
-    new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(str(path), "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":
