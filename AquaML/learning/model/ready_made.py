@@ -5,19 +5,16 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import nn
 
-from AquaML.environment.spaces import BOX, DISCRETE, PRIVILEGED_NAME, TensorSpec
+from AquaML.environment.spaces import PRIVILEGED_NAME, TensorSpec
 from AquaML.errors import ModelError, did_you_mean
-from AquaML.learning.model.base import Model, ModelOutput, action_feature_shape
+from AquaML.learning.model.base import Model, action_feature_shape
 from AquaML.learning.model.beta import BetaModel
-from AquaML.learning.model.categorical import CategoricalModel, MultiCategoricalModel
 from AquaML.learning.model.composite import CompositeModel
 from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
-from AquaML.learning.model.squashed_gaussian import SquashedGaussianModel
+from AquaML.learning.model.ready_made_policies import BOX_POLICIES, Heads, policy_class
 from AquaML.learning.model.stochastic import StochasticModel
-
-_POLICY_GAIN = 0.01
 
 
 def default_models(
@@ -53,9 +50,9 @@ def default_models(
         ModelError: ``shared`` was asked for several actions or different inputs, a name is unknown, or an action lacks
             the bounds that the distribution needs.
     """
-    if distribution not in _BOX_POLICIES:
+    if distribution not in BOX_POLICIES:
         raise ModelError(
-            "default_models: distribution is {!r}.{}".format(distribution, did_you_mean(distribution, _BOX_POLICIES))
+            "default_models: distribution is {!r}.{}".format(distribution, did_you_mean(distribution, BOX_POLICIES))
         )
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
@@ -97,79 +94,16 @@ def _policy(
     initial_log_std: float,
     distribution: str,
 ) -> StochasticModel:
-    box = _BOX_POLICIES[distribution]
-    kind = box if action.kind == BOX else _CategoricalPolicy if action.kind == DISCRETE else _MultiPolicy
-    model: Any = kind(ModelCfg(inputs_name=list(inputs), concat_dict=True))
+    model: Any = policy_class(action, distribution)(ModelCfg(inputs_name=list(inputs), concat_dict=True))
     model.bind(observations)
     model.bind_actions({action.name: action})
     shape = action_feature_shape(action)
-    if kind is _BetaPolicy:
+    if isinstance(model, BetaModel):
         shape += (2,)
-    model.heads = _Heads(model.concatenated_size(), shape, hidden_sizes, activation, with_values)
+    model.heads = Heads(model.concatenated_size(), shape, hidden_sizes, activation, with_values)
     if isinstance(model, GaussianModel):
         model.log_std_parameter = nn.Parameter(torch.full(action.shape, float(initial_log_std)))
     return model
-
-
-class _Heads(nn.Module):
-    """A trunk with an output of any shape and, if wanted, values from the same features."""
-
-    def __init__(
-        self, inputs: int, shape: Sequence[int], hidden_sizes: Sequence[int], activation: str, with_values: bool
-    ) -> None:
-        super().__init__()
-        self.trunk = multilayer_perceptron(inputs, hidden_sizes, activation)
-        features = hidden_sizes[-1] if hidden_sizes else inputs
-        self.shape = tuple(shape)
-        self.output = initialized_linear(features, int(torch.Size(self.shape).numel()), _POLICY_GAIN)
-        self.values = initialized_linear(features, 1, 1.0) if with_values else None
-
-    def forward(self, inputs: torch.Tensor, name: str) -> ModelOutput:
-        features = self.trunk(inputs)
-        outputs = {name: self.output(features).reshape((len(inputs),) + self.shape)}
-        if self.values is not None:
-            outputs["values"] = self.values(features)
-        return outputs
-
-
-class _GaussianPolicy(GaussianModel):
-    heads: _Heads
-
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
-        return self.heads(data_dict, "mean_actions")
-
-
-class _SquashedPolicy(SquashedGaussianModel):
-    heads: _Heads
-
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
-        return self.heads(data_dict, "mean_actions")
-
-
-class _BetaPolicy(BetaModel):
-    heads: _Heads
-
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
-        outputs = self.heads(data_dict, "both")
-        alpha, beta = outputs.pop("both").unbind(-1)
-        return dict(outputs, alpha=alpha, beta=beta)
-
-
-class _CategoricalPolicy(CategoricalModel):
-    heads: _Heads
-
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
-        return self.heads(data_dict, "logits")
-
-
-class _MultiPolicy(MultiCategoricalModel):
-    heads: _Heads
-
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
-        return self.heads(data_dict, "logits")
-
-
-_BOX_POLICIES: Dict[str, Any] = {"gaussian": _GaussianPolicy, "squashed": _SquashedPolicy, "beta": _BetaPolicy}
 
 
 class _Value(Model):
