@@ -8,15 +8,20 @@ from loguru import logger
 
 from AquaML.compat import autocast, mixed_precision_dtype
 from AquaML.environment.spaces import TensorSpec
-from AquaML.errors import AgentError, AquaMLError, NonFiniteError, did_you_mean
+from AquaML.errors import AgentError, AquaMLError, NonFiniteError
 from AquaML.learning.finite_guard import Numbers, of_step, require_finite
 from AquaML.learning.memory.final_observations import FinalObservations
 from AquaML.learning.memory.rollout import RolloutMemory
 from AquaML.learning.model.base import ModelOutput
 from AquaML.learning.model.normalizer import RunningNormalizer
-from AquaML.learning.model.normalizer_cfg import NormalizerCfg
 from AquaML.learning.model.stochastic import StochasticModel
 from AquaML.learning.reinforcement.base import Agent, TensorDict
+from AquaML.learning.reinforcement.observation_normalizers import (
+    PART_PREFIX,
+    chosen_normalizer_cfg,
+    make_normalizers,
+    normalized,
+)
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.on_policy_cfg import OnPolicyCfg
 from AquaML.learning.reinforcement.returns import generalized_advantage
@@ -77,7 +82,7 @@ class OnPolicyAgent(Agent):
         self.normalizers = {}
 
     def _make_value_normalizer(self) -> Optional[RunningNormalizer]:
-        cfg = _normalizer_cfg(self.cfg.value_normalizer)
+        cfg = chosen_normalizer_cfg(self.cfg.value_normalizer)
         if cfg is None:
             return None
         normalizer = RunningNormalizer((1,), cfg, self.device)
@@ -85,24 +90,9 @@ class OnPolicyAgent(Agent):
         return normalizer
 
     def _make_normalizers(self, specs: Mapping[str, TensorSpec]) -> None:
-        exceptions = self.cfg.observation_normalizer_by_key
-        for name in exceptions:
-            if name not in specs:
-                raise AgentError(
-                    "observation_normalizer_by_key names '{}', which is no observation.{}".format(
-                        name, did_you_mean(name, specs)
-                    )
-                )
-            if exceptions[name] is not False and not specs[name].is_floating:
-                raise AgentError(
-                    "observation_normalizer_by_key['{}']: the observation is {}; only floating-point observations are "
-                    "normalised.".format(name, specs[name].dtype)
-                )
-        for name in self._input_names(specs):
-            cfg = _normalizer_cfg(exceptions.get(name, self.cfg.observation_normalizer))
-            if cfg is not None and specs[name].is_floating:
-                self.normalizers[name] = RunningNormalizer(specs[name].shape, cfg, self.device)
-                self.register_part("observation_normalizer/" + name, self.normalizers[name], WEIGHTS)
+        self.normalizers = make_normalizers(specs, self._input_names(specs), self.cfg, self.device)
+        for name, normalizer in self.normalizers.items():
+            self.register_part(PART_PREFIX + name, normalizer, WEIGHTS)
 
     def _input_names(self, specs: Mapping[str, TensorSpec]) -> List[str]:
         wanted = set(self.policy.input_names(specs)) | set(self.value.input_names(specs))
@@ -198,10 +188,7 @@ class OnPolicyAgent(Agent):
 
     def normalize(self, states: TensorDict) -> TensorDict:
         """Return observations as the models see them; what is not normalised is passed on."""
-        return {
-            name: self.normalizers[name].normalize(value) if name in self.normalizers else value
-            for name, value in states.items()
-        }
+        return normalized(self.normalizers, states)
 
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
@@ -474,12 +461,6 @@ class OnPolicyAgent(Agent):
         self.track("value/explained_variance", 1.0 - errors.var(unbiased=False) / spread.clamp(min=1e-12))
         self.track("value/mean", values[chosen].mean())
         self.track("value/return_mean", targets.mean())
-
-
-def _normalizer_cfg(option: Union[bool, NormalizerCfg]) -> Optional[NormalizerCfg]:
-    if isinstance(option, NormalizerCfg):
-        return option
-    return NormalizerCfg() if option else None
 
 
 def _below(prefix: str, rollout: TensorDict) -> TensorDict:
