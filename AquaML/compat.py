@@ -60,6 +60,13 @@ def autocast(device: torch.device, dtype: Optional[torch.dtype]) -> ContextManag
     return torch.autocast(device_type=device.type, dtype=dtype)
 
 
+def full_precision(device: torch.device) -> ContextManager[Any]:
+    """Return a context in which matrix products run in float32, also within :func:`autocast`."""
+    if device.type not in ("cpu", "cuda"):
+        return contextlib.nullcontext()
+    return torch.autocast(device_type=device.type, enabled=False)
+
+
 def mixed_precision_dtype(option: Any, device: torch.device) -> Optional[torch.dtype]:
     """Resolve the ``mixed_precision`` option for a device.
 

@@ -18,6 +18,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ModelCfg": "AquaML.learning.model.model_cfg",
         "MultiCategoricalModel": "AquaML.learning.model.categorical",
         "NormalizerCfg": "AquaML.learning.model.normalizer_cfg",
+        "RecurrentEncoder": "AquaML.learning.model.recurrent",
         "RunningNormalizer": "AquaML.learning.model.normalizer",
         "SquashedGaussianModel": "AquaML.learning.model.squashed_gaussian",
         "StochasticModel": "AquaML.learning.model.stochastic",

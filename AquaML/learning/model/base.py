@@ -1,5 +1,6 @@
 """The base class of all models: dictionary in, dictionary out."""
 
+import types
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
@@ -10,6 +11,7 @@ from AquaML.coordinator.device import AUTO, resolve_device
 from AquaML.environment.spaces import BOX, DISCRETE, MULTI_DISCRETE, TensorSpec, join_names
 from AquaML.errors import ModelError, did_you_mean
 from AquaML.learning.model.model_cfg import ModelCfg
+from AquaML.learning.model.sequences import FEATURES, RESERVED, RESETS, as_rows, as_sequences
 
 DataDict = Dict[str, torch.Tensor]
 ModelInput = Union[DataDict, torch.Tensor]
@@ -23,6 +25,12 @@ class Model(nn.Module):
     one tensor ``(B, features)`` if ``concat_dict`` is set, and returns a dictionary, or a bare tensor where there is
     one output. A plain ``Model`` is a value function: its output is ``"values"`` of shape ``(B, 1)``.
 
+    A model with a :attr:`recurrent_state` is recurrent. Its ``compute`` sees sequences: observations ``(B, L, *shape)``
+    (``"features"`` ``(B, L, features)`` if ``concat_dict`` is set), each recurrent state by its name, ``(B, *shape)``,
+    as it was before the first step, and ``"resets"`` ``(B, L, 1)`` bool, True where an episode begins and the state
+    before that step is therefore zero. It returns its outputs ``(B, L, ...)`` and, under the same names, the states
+    after the last step. Everybody else sees rows: the steps of the first sequence, then those of the second, and so on.
+
     Args:
         model_cfg: Inputs and device. The agent moves the model to its device when it takes it.
 
@@ -33,6 +41,9 @@ class Model(nn.Module):
 
     output_name = "values"
     """What a bare tensor returned by ``compute`` is called."""
+
+    recurrent_state: Mapping[str, Tuple[int, ...]] = types.MappingProxyType({})
+    """Name of each recurrent state to the shape of one row of it; empty for a model without memory."""
 
     def __init__(self, model_cfg: ModelCfg) -> None:
         super().__init__()
@@ -60,6 +71,8 @@ class Model(nn.Module):
             ModelError: ``inputs_name`` holds a key that the environment does not have.
         """
         names = self.model_cfg.inputs_name
+        if self.recurrent_state:
+            self._check_state_names(specs)
         for name in names or ():
             if name not in specs:
                 raise ModelError(
@@ -72,20 +85,58 @@ class Model(nn.Module):
             logger.info("{} has no inputs_name and sees all observations: {}.", type(self).__name__, join_names(specs))
         self._specs = dict(specs)
 
+    def _check_state_names(self, specs: Mapping[str, TensorSpec]) -> None:
+        for name in self.recurrent_state:
+            if name in RESERVED:
+                raise ModelError(
+                    "{}.recurrent_state has the name '{}', which means something else; choose another one.".format(
+                        type(self).__name__, name
+                    )
+                )
+        for name in list(self.recurrent_state) + [RESETS, FEATURES]:
+            if name in specs:
+                raise ModelError(
+                    "{} is recurrent and calls something '{}', but so is an observation; rename the {}.".format(
+                        type(self).__name__, name, "state" if name in self.recurrent_state else "observation"
+                    )
+                )
+
     def input_names(self, available: Mapping[str, Any]) -> List[str]:
-        """Return the keys that this model reads, given those there are."""
-        return list(available) if self.model_cfg.inputs_name is None else list(self.model_cfg.inputs_name)
+        """Return the observations that this model reads, given those there are."""
+        if self.model_cfg.inputs_name is not None:
+            return list(self.model_cfg.inputs_name)
+        if self.recurrent_state:
+            return [name for name in available if name not in self.recurrent_state and name != RESETS]
+        return list(available)
+
+    def initial_state(self, rows: int) -> DataDict:
+        """Return what a recurrent model is given beside observations of one step where episodes begin.
+
+        Args:
+            rows: Number of observations.
+
+        Returns:
+            Each recurrent state, zeros, and ``"resets"`` ``(rows, 1)``, True; nothing for a model without memory.
+        """
+        if not self.recurrent_state:
+            return {}
+        states = {
+            name: torch.zeros((rows,) + tuple(shape), device=self.device)
+            for name, shape in self.recurrent_state.items()
+        }
+        return dict(states, **{RESETS: torch.ones((rows, 1), dtype=torch.bool, device=self.device)})
 
     def select_inputs(self, data_dict: ModelInput) -> ModelInput:
         """Return what ``compute`` expects: the named keys alone, or one tensor if ``concat_dict`` is set.
 
-        Selecting twice changes nothing.
+        A recurrent model's states and resets go along, so that with ``concat_dict`` there is a dictionary with
+        ``"features"``. Selecting twice changes nothing.
 
         Raises:
             ModelError: A key is missing.
         """
         if isinstance(data_dict, torch.Tensor):
-            if not self.model_cfg.concat_dict:
+            if not self.model_cfg.concat_dict or self.recurrent_state:
                 raise ModelError(
                     "{} expects a dict of tensors with the keys {}, got a tensor. Pass {{'state': tensor}}, or set "
                     "ModelCfg.concat_dict.".format(
@@ -93,6 +144,26 @@ class Model(nn.Module):
                     )
                 )
             return data_dict
+        if self.recurrent_state:
+            return self._select_with_states(data_dict)
+        return self._select_observations(data_dict)
+
+    def _select_with_states(self, data_dict: DataDict) -> DataDict:
+        own = list(self.recurrent_state) + [RESETS]
+        missing = [name for name in own if name not in data_dict]
+        if missing:
+            raise ModelError(
+                "{} is recurrent and needs {} beside the observations, but got {}. initial_state(rows) gives them "
+                "where episodes begin.".format(type(self).__name__, join_names(missing), join_names(data_dict))
+            )
+        if self.model_cfg.concat_dict and FEATURES in data_dict:
+            selected: Any = data_dict[FEATURES]
+        else:
+            selected = self._select_observations(data_dict)
+        observations = {FEATURES: selected} if isinstance(selected, torch.Tensor) else selected
+        return dict(observations, **{name: data_dict[name] for name in own})
+
+    def _select_observations(self, data_dict: DataDict) -> ModelInput:
         names = self.input_names(data_dict)
         missing = [name for name in names if name not in data_dict]
         if missing:
@@ -149,7 +220,10 @@ class Model(nn.Module):
         Raises:
             ModelError: ``compute`` returned no dictionary where several outputs are needed.
         """
-        result = self.compute(self.select_inputs(data_dict))
+        inputs = self.select_inputs(data_dict)
+        if self.recurrent_state:
+            return self._outputs_of_sequences(inputs)
+        result = self.compute(inputs)
         if isinstance(result, torch.Tensor):
             return {self.output_name: result}
         if not isinstance(result, dict):
@@ -159,6 +233,12 @@ class Model(nn.Module):
                 )
             )
         return result
+
+    def _outputs_of_sequences(self, inputs: Any) -> ModelOutput:
+        name = type(self).__name__
+        sequences = as_sequences(inputs, self.recurrent_state, name)
+        number, length = sequences[RESETS].shape[:2]
+        return as_rows(self.compute(sequences), self.recurrent_state, (number, length), name)
 
     def act(self, data_dict: ModelInput) -> ModelOutput:
         """Return the outputs for acting; the same as :meth:`compute` unless the model is a distribution."""

@@ -6,15 +6,17 @@ import torch
 
 from AquaML.environment.spaces import TensorSpec, join_names
 from AquaML.errors import ModelError
-from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.model.base import ModelInput, ModelOutput
 from AquaML.learning.model.model_cfg import ModelCfg
+from AquaML.learning.model.sequences import RESETS
 from AquaML.learning.model.stochastic import Parameters, StochasticModel
 
 
 class CompositeModel(StochasticModel):
     """Independent policies side by side: ``"actions"`` is a dictionary and ``"log_prob"`` their sum.
 
-    Each part reads its own ``inputs_name``. Parameters and outputs of a part carry its action's name before a ``/``.
+    Each part reads its own ``inputs_name``. Parameters, outputs and recurrent states of a part carry its action's name
+    before a ``/``.
 
     Args:
         models: Action name to the policy for it.
@@ -36,6 +38,11 @@ class CompositeModel(StochasticModel):
                 )
         super().__init__(ModelCfg(inputs_name=_union_of_inputs(models)))
         self._names = list(models)
+        self.recurrent_state = {
+            "{}/{}".format(name, state): shape
+            for name, model in models.items()
+            for state, shape in model.recurrent_state.items()
+        }
         # ModuleDict forbids dots and some names of its own; positions are always allowed.
         self.parts = torch.nn.ModuleList(list(models.values()))
 
@@ -62,11 +69,21 @@ class CompositeModel(StochasticModel):
         for name, model in self.models.items():
             model.bind_actions({name: specs[name]})
 
-    def compute(self, data_dict: Dict[str, torch.Tensor]) -> ModelOutput:
+    def outputs(self, data_dict: ModelInput) -> ModelOutput:
+        """Return what :meth:`compute` returned; parts with memory make sequences of the rows themselves."""
+        return self.compute(self.select_inputs(data_dict))
+
+    def compute(self, data_dict: Any) -> ModelOutput:
         """Run every part and join the outputs."""
         joined: ModelOutput = {}
+        observations = data_dict
+        if self.recurrent_state:
+            observations = {name: data_dict[name] for name in self.input_names(data_dict)}
         for name, model in self.models.items():
-            joined.update({"{}/{}".format(name, key): value for key, value in model.outputs(data_dict).items()})
+            inputs = observations
+            if model.recurrent_state:
+                inputs = dict(observations, **_below(name, data_dict), **{RESETS: data_dict[RESETS]})
+            joined.update({"{}/{}".format(name, key): value for key, value in model.outputs(inputs).items()})
         return joined
 
     def parameters_of(self, outputs: ModelOutput, rows: int) -> Parameters:
