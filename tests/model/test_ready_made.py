@@ -10,7 +10,14 @@ import torch
 
 from AquaML.environment.spaces import layout_of
 from AquaML.errors import ModelError
-from AquaML.learning.model import CategoricalModel, CompositeModel, GaussianModel, MultiCategoricalModel, default_models
+from AquaML.learning.model import (
+    CategoricalModel,
+    CompositeModel,
+    GaussianModel,
+    MLPEncoder,
+    MultiCategoricalModel,
+    default_models,
+)
 
 spaces = gymnasium.spaces
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -24,8 +31,8 @@ OBSERVATIONS: Dict[str, Any] = {
     "tuple": spaces.Tuple((BOX, spaces.Discrete(2))),
     "dict": spaces.Dict({"arm": spaces.Dict({"q": BOX, "mode": spaces.Discrete(3)}), "privileged": BOX}),
 }
-FEATURES = {"box": 3, "image": 48, "discrete": 5, "multi_discrete": 5, "multi_binary": 4, "tuple": 5, "dict": 6}
-"""Inputs of the policy: categories one-hot, everything else flat, "privileged" left to the critic."""
+FEATURES = {"box": 3, "image": 128, "discrete": 5, "multi_discrete": 5, "multi_binary": 4, "tuple": 5, "dict": 6}
+"""Inputs of the policy: images encoded, categories one-hot, everything else flat, "privileged" left to the critic."""
 
 ACTIONS: Dict[str, Any] = {
     "box": (spaces.Box(-1.0, 1.0, (2,), np.float32), GaussianModel),
@@ -85,6 +92,36 @@ def test_number_of_features(observation: str) -> None:
     assert models["policy"].heads.trunk[0].in_features == FEATURES[observation]
 
 
+def test_what_needs_no_encoder_is_joined_before_the_network() -> None:
+    for observation in OBSERVATIONS:
+        models = default_models(info(OBSERVATIONS[observation], BOX), hidden_sizes=(8,))
+        assert all(model.model_cfg.concat_dict == (observation != "image") for model in models.values())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_encoders_by_key(shared: bool) -> None:
+    observations = spaces.Dict({"camera": OBSERVATIONS["image"], "state": BOX, "mode": spaces.Discrete(4)})
+    described = info(observations, BOX)
+    choice = {"camera": torch.nn.Sequential(Scaled(), torch.nn.Linear(48, 5)), "state": MLPEncoder}
+    models = default_models(described, hidden_sizes=(8,), shared=shared, encoders=choice)
+    policy, value = models["policy"].heads, (models["value"].heads if shared else models["value"])
+    for owner in (policy, value):
+        assert owner.trunk[0].in_features == 5 + 64 + 4
+        assert torch.equal(owner.extractor.encoders[0][1].weight, choice["camera"][1].weight)
+    weights = [owner.extractor.encoders[0][1].weight for owner in (policy, value)]
+    assert (weights[0] is weights[1]) == shared
+    # The gradient reaches every encoder.
+    batch = rows(described["observation_cfg"])
+    outputs = models["policy"].evaluate(batch, models["policy"].act(batch)["actions"])
+    (outputs["log_prob"].sum() + models["value"].act(batch)["values"].sum()).backward()
+    assert all(float(weight.grad.abs().max()) > 0.0 for weight in weights)
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1).float() / 255.0
+
+
 def test_privileged_observations_reach_the_critic_alone() -> None:
     described = info(OBSERVATIONS["dict"], BOX)
     models = default_models(described, hidden_sizes=(8,))
@@ -137,6 +174,7 @@ def test_bytes_are_scaled_and_categories_one_hot() -> None:
     [
         ({"activation": "rellu"}, "activation is 'rellu'. Did you mean 'relu'"),
         ({"policy_inputs": ["arm/qq"]}, "'arm/qq'.*Did you mean 'arm/q'"),
+        ({"encoders": {"arm/qq": MLPEncoder}}, "encoders names 'arm/qq'.*Did you mean 'arm/q'"),
         ({"shared": True, "value_inputs": ["privileged"]}, "one trunk"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Callable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import nn
@@ -51,13 +51,8 @@ class FeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         chosen = dict(encoders or {})
-        for name in list(names) + list(chosen):
-            if name not in specs:
-                raise ModelError(
-                    "An encoder was asked for '{}', but the observations are {}.{}".format(
-                        name, join_names(specs), did_you_mean(name, specs)
-                    )
-                )
+        _require_known(specs, names, "The inputs name")
+        _require_known(specs, chosen, "encoders names")
         self.names: List[str] = list(names)
         # ModuleDict forbids dots and some names of its own; positions are always allowed.
         self.encoders = nn.ModuleList([_made(chosen.get(name, default_encoder), specs[name]) for name in self.names])
@@ -69,8 +64,13 @@ class FeatureExtractor(nn.Module):
         """Whether every key is passed through: then ``ModelCfg(concat_dict=True)`` gives the same vector."""
         return all(isinstance(encoder, FlatEncoder) for encoder in self.encoders)
 
-    def forward(self, observations: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the features ``(B, size)`` of observations ``(B, *shape)``, in the order of ``names``."""
+    def forward(self, observations: Union[Mapping[str, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Return the features ``(B, size)`` of observations ``(B, *shape)``, in the order of ``names``.
+
+        One tensor is returned as it is: ``ModelCfg(concat_dict=True)`` joined the observations already.
+        """
+        if isinstance(observations, torch.Tensor):
+            return observations
         features = [encoder(observations[name]) for name, encoder in zip(self.names, self.encoders)]
         return features[0] if len(features) == 1 else torch.cat(features, dim=1)
 
@@ -207,6 +207,16 @@ def features_of(encoder: nn.Module, spec: TensorSpec) -> int:
             )
         )
     return int(result.shape[1])
+
+
+def _require_known(specs: Mapping[str, TensorSpec], names: Iterable[str], owner: str) -> None:
+    for name in names:
+        if name not in specs:
+            raise ModelError(
+                "{} '{}', but the observations are {}.{}".format(
+                    owner, name, join_names(specs), did_you_mean(name, specs)
+                )
+            )
 
 
 def _made(encoder: Encoder, spec: TensorSpec) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Ready-made multilayer perceptrons for any observation and action space."""
+"""Ready-made networks for any observation and action space."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -7,9 +7,10 @@ from torch import nn
 
 from AquaML.environment.spaces import PRIVILEGED_NAME, TensorSpec
 from AquaML.errors import ModelError, did_you_mean
-from AquaML.learning.model.base import Model, action_feature_shape
+from AquaML.learning.model.base import Model, ModelInput, action_feature_shape
 from AquaML.learning.model.beta import BetaModel
 from AquaML.learning.model.composite import CompositeModel
+from AquaML.learning.model.encoders import Encoder, FeatureExtractor
 from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
@@ -26,6 +27,7 @@ def default_models(
     policy_inputs: Optional[List[str]] = None,
     value_inputs: Optional[List[str]] = None,
     distribution: str = "gaussian",
+    encoders: Optional[Mapping[str, Encoder]] = None,
 ) -> Dict[str, Model]:
     """Make a policy and a value function that suit an environment.
 
@@ -42,6 +44,10 @@ def default_models(
         value_inputs: Observations for the value function; None: all.
         distribution: Of Box actions: ``"gaussian"``, ``"squashed"`` (a Gaussian squashed into the action's bounds) or
             ``"beta"``. The latter two need bounds.
+        encoders: Observation name to what turns it into features, see
+            :class:`~AquaML.learning.model.encoders.FeatureExtractor`. By default images go through convolutions and
+            everything else is passed through. Policy and value function have encoders of their own, unless
+            ``shared``.
 
     Returns:
         ``{"policy": …, "value": …}``.
@@ -62,6 +68,7 @@ def default_models(
         "activation": activation,
         "initial_log_std": initial_log_std,
         "distribution": distribution,
+        "encoders": encoders,
     }
     if shared:
         if len(actions) > 1:
@@ -76,7 +83,7 @@ def default_models(
     policy = next(iter(policies.values())) if len(policies) == 1 else CompositeModel(policies)
     return {
         "policy": policy,
-        "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation),
+        "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation, encoders),
     }
 
 
@@ -93,27 +100,41 @@ def _policy(
     activation: str,
     initial_log_std: float,
     distribution: str,
+    encoders: Optional[Mapping[str, Encoder]],
 ) -> StochasticModel:
-    model: Any = policy_class(action, distribution)(ModelCfg(inputs_name=list(inputs), concat_dict=True))
+    extractor = FeatureExtractor(observations, inputs, encoders)
+    model: Any = policy_class(action, distribution)(_cfg_of(extractor))
     model.bind(observations)
     model.bind_actions({action.name: action})
     shape = action_feature_shape(action)
     if isinstance(model, BetaModel):
         shape += (2,)
-    model.heads = Heads(model.concatenated_size(), shape, hidden_sizes, activation, with_values)
+    model.heads = Heads(extractor, shape, hidden_sizes, activation, with_values)
     if isinstance(model, GaussianModel):
         model.log_std_parameter = nn.Parameter(torch.full(action.shape, float(initial_log_std)))
     return model
 
 
+def _cfg_of(extractor: FeatureExtractor) -> ModelCfg:
+    # What needs no encoder is joined once per rollout, before the passes over it.
+    return ModelCfg(inputs_name=list(extractor.names), concat_dict=extractor.is_flat)
+
+
 class _Value(Model):
     def __init__(
-        self, observations: Dict[str, TensorSpec], inputs: List[str], hidden_sizes: Sequence[int], activation: str
+        self,
+        observations: Dict[str, TensorSpec],
+        inputs: List[str],
+        hidden_sizes: Sequence[int],
+        activation: str,
+        encoders: Optional[Mapping[str, Encoder]],
     ) -> None:
-        super().__init__(ModelCfg(inputs_name=list(inputs), concat_dict=True))
+        extractor = FeatureExtractor(observations, inputs, encoders)
+        super().__init__(_cfg_of(extractor))
         self.bind(observations)
-        self.trunk = multilayer_perceptron(self.concatenated_size(), hidden_sizes, activation)
-        self.output = initialized_linear(hidden_sizes[-1] if hidden_sizes else self.concatenated_size(), 1, 1.0)
+        self.extractor = extractor
+        self.trunk = multilayer_perceptron(extractor.size, hidden_sizes, activation)
+        self.output = initialized_linear(hidden_sizes[-1] if hidden_sizes else extractor.size, 1, 1.0)
 
-    def compute(self, data_dict: torch.Tensor) -> torch.Tensor:
-        return self.output(self.trunk(data_dict))
+    def compute(self, data_dict: ModelInput) -> torch.Tensor:
+        return self.output(self.trunk(self.extractor(data_dict)))

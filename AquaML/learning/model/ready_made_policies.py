@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from AquaML.environment.spaces import BOX, DISCRETE, TensorSpec
-from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.model.base import ModelInput, ModelOutput
 from AquaML.learning.model.beta import BetaModel
 from AquaML.learning.model.categorical import CategoricalModel, MultiCategoricalModel
+from AquaML.learning.model.encoders import FeatureExtractor
 from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
 from AquaML.learning.model.squashed_gaussian import SquashedGaussianModel
@@ -21,7 +22,7 @@ class Heads(nn.Module):
     """A trunk with an output of any shape and, if wanted, values from the same features.
 
     Args:
-        inputs: Number of input features.
+        extractor: Makes the features that the trunk reads.
         shape: Shape of the output, without the batch axis.
         hidden_sizes: Width of each hidden layer.
         activation: A name from :data:`~AquaML.learning.model.networks.ACTIVATIONS`.
@@ -29,19 +30,25 @@ class Heads(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, shape: Sequence[int], hidden_sizes: Sequence[int], activation: str, with_values: bool
+        self,
+        extractor: FeatureExtractor,
+        shape: Sequence[int],
+        hidden_sizes: Sequence[int],
+        activation: str,
+        with_values: bool,
     ) -> None:
         super().__init__()
-        self.trunk = multilayer_perceptron(inputs, hidden_sizes, activation)
-        features = hidden_sizes[-1] if hidden_sizes else inputs
+        self.extractor = extractor
+        self.trunk = multilayer_perceptron(extractor.size, hidden_sizes, activation)
+        features = hidden_sizes[-1] if hidden_sizes else extractor.size
         self.shape = tuple(shape)
         self.output = initialized_linear(features, int(torch.Size(self.shape).numel()), POLICY_GAIN)
         self.values = initialized_linear(features, 1, 1.0) if with_values else None
 
-    def forward(self, inputs: torch.Tensor, name: str) -> ModelOutput:
-        """Return the output of ``(B, inputs)`` under its name, ``(B, *shape)``, and ``"values"`` ``(B, 1)``."""
-        features = self.trunk(inputs)
-        outputs = {name: self.output(features).reshape((len(inputs),) + self.shape)}
+    def forward(self, inputs: ModelInput, name: str) -> ModelOutput:
+        """Return the output for observations under its name, ``(B, *shape)``, and ``"values"`` ``(B, 1)``."""
+        features = self.trunk(self.extractor(inputs))
+        outputs = {name: self.output(features).reshape((len(features),) + self.shape)}
         if self.values is not None:
             outputs["values"] = self.values(features)
         return outputs
@@ -50,21 +57,21 @@ class Heads(nn.Module):
 class _GaussianPolicy(GaussianModel):
     heads: Heads
 
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+    def compute(self, data_dict: ModelInput) -> ModelOutput:
         return self.heads(data_dict, "mean_actions")
 
 
 class _SquashedPolicy(SquashedGaussianModel):
     heads: Heads
 
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+    def compute(self, data_dict: ModelInput) -> ModelOutput:
         return self.heads(data_dict, "mean_actions")
 
 
 class _BetaPolicy(BetaModel):
     heads: Heads
 
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+    def compute(self, data_dict: ModelInput) -> ModelOutput:
         outputs = self.heads(data_dict, "both")
         alpha, beta = outputs.pop("both").unbind(-1)
         return dict(outputs, alpha=alpha, beta=beta)
@@ -73,14 +80,14 @@ class _BetaPolicy(BetaModel):
 class _CategoricalPolicy(CategoricalModel):
     heads: Heads
 
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+    def compute(self, data_dict: ModelInput) -> ModelOutput:
         return self.heads(data_dict, "logits")
 
 
 class _MultiPolicy(MultiCategoricalModel):
     heads: Heads
 
-    def compute(self, data_dict: torch.Tensor) -> ModelOutput:
+    def compute(self, data_dict: ModelInput) -> ModelOutput:
         return self.heads(data_dict, "logits")
 
 
