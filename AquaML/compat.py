@@ -40,6 +40,21 @@ def _fused_adam_works_on_cpu() -> bool:
     return True
 
 
+def solve_lower_triangular(factor: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Solve ``factor @ x = right`` (renamed in torch 1.11).
+
+    Args:
+        factor: Lower triangular matrices ``(B, D, D)``.
+        right: ``(B, D, K)``.
+
+    Returns:
+        ``x``, ``(B, D, K)``.
+    """
+    if hasattr(torch.linalg, "solve_triangular"):
+        return torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.triangular_solve(right, factor, upper=False)[0]
+
+
 def safe_load_available() -> bool:
     """Return whether ``torch.load`` can refuse to run code hidden in a file (``weights_only``, torch 1.13)."""
     return "weights_only" in inspect.signature(torch.load).parameters

@@ -81,6 +81,11 @@ class TensorSpec:
         return self.dtype.startswith("float")
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether every entry has finite bounds, the lower one below the upper one."""
+        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all())
+
+    @property
     def one_hot_size(self) -> int:
         """Number of features when categories are one-hot and everything else is flattened."""
         return sum(self.sizes) if self.kind in (DISCRETE, MULTI_DISCRETE) else self.size
@@ -103,6 +108,11 @@ class TensorSpec:
             whole = np.broadcast_to(bound, fields["shape"]) if bound.ndim == 0 else bound.reshape(fields["shape"])
             fields[name] = whole
         return cls(**fields)
+
+
+def is_privileged(name: str) -> bool:
+    """Return whether an observation is for the critic alone: ``"privileged"`` and what is below it."""
+    return name == PRIVILEGED_NAME or name.startswith(PRIVILEGED_NAME + "/")
 
 
 def compress(bounds: np.ndarray) -> Union[float, List[float]]:

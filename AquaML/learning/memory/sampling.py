@@ -1,4 +1,4 @@
-"""The one minibatch sampler."""
+"""The one sampler of rows to learn from."""
 
 from typing import Tuple
 
@@ -18,3 +18,17 @@ def minibatch_indices(rows: torch.Tensor, mini_batches: int) -> Tuple[torch.Tens
     """
     order = torch.randperm(len(rows), device=rows.device)
     return torch.tensor_split(rows[order], max(1, min(mini_batches, len(rows))))
+
+
+def uniform_places(stored: int, number: int, device: torch.device) -> torch.Tensor:
+    """Draw places of a replay memory, each alike and independently: a place may come up twice.
+
+    Args:
+        stored: Number of places in use.
+        number: How many are drawn.
+        device: Where they are drawn.
+
+    Returns:
+        ``(number,)`` int64.
+    """
+    return torch.randint(stored, (number,), device=device)

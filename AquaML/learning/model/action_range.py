@@ -22,6 +22,7 @@ class ActionRange(nn.Module):
         super().__init__()
         self.register_buffer("low", torch.full((1,), -1.0), persistent=False)
         self.register_buffer("width", torch.full((1,), 2.0), persistent=False)
+        self.is_symmetric = True
 
     def bind(self, specs: Dict[str, TensorSpec], owner: str) -> TensorSpec:
         """Take the range of the one Box action.
@@ -52,6 +53,7 @@ class ActionRange(nn.Module):
                 )
             )
         self.low, self.width = low, high - low
+        self.is_symmetric = bool((low == -1.0).all() and (high == 1.0).all())
         return spec
 
     def to_unit(self, actions: torch.Tensor, margin: float) -> torch.Tensor:
@@ -61,6 +63,19 @@ class ActionRange(nn.Module):
     def from_unit(self, places: torch.Tensor) -> torch.Tensor:
         """Return the actions at places from 0 to 1."""
         return self.low + self.width * places
+
+    def to_symmetric(self, actions: torch.Tensor) -> torch.Tensor:
+        """Return where actions lie in their range, as numbers from -1 to 1."""
+        return actions if self.is_symmetric else (actions - self.low) * (2.0 / self.width) - 1.0
+
+    def from_symmetric(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the actions at places from -1 to 1."""
+        return places if self.is_symmetric else self.low + (0.5 * self.width) * (places + 1.0)
+
+    def moved(self, actions: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+        """Return actions moved by some half widths, but not out of their range."""
+        low = self.low
+        return torch.minimum(torch.maximum(actions + by * (0.5 * self.width), low), low + self.width)
 
     @property
     def log_width(self) -> torch.Tensor:

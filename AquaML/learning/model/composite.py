@@ -1,6 +1,6 @@
 """A policy made of one model per action of a Dict action space."""
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Tuple
 
 import torch
 
@@ -97,6 +97,16 @@ class CompositeModel(StochasticModel):
     def sample(self, parameters: Parameters) -> Dict[str, torch.Tensor]:
         """Draw an action from every part."""
         return {name: model.sample(_below(name, parameters)) for name, model in self.models.items()}
+
+    @property
+    def is_reparameterized(self) -> bool:  # type: ignore[override]
+        """Whether gradients flow through all parts' samples."""
+        return all(model.is_reparameterized for model in self.models.values())
+
+    def sample_with_log_prob(self, parameters: Parameters) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
+        """Draw an action from every part; the log-densities are summed."""
+        drawn = {name: model.sample_with_log_prob(_below(name, parameters)) for name, model in self.models.items()}
+        return {name: actions for name, (actions, _) in drawn.items()}, _total([value for _, value in drawn.values()])
 
     def mode(self, parameters: Parameters) -> Dict[str, torch.Tensor]:
         """Return every part's likeliest action."""

@@ -1,7 +1,7 @@
 """Diagonal Gaussian policies in closed form."""
 
 import math
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
@@ -21,16 +21,21 @@ class GaussianModel(StochasticModel):
     be a free parameter expanded to that shape. If ``compute`` returns no ``"log_std"``, the attribute
     ``log_std_parameter`` is used.
 
+    ``"log_std"`` is cut to its bounds. At a bound and beyond, a gradient that would lead further out is zero, and one
+    that leads back in passes, so that a parameter neither wanders off nor stays there for ever. For a network's output,
+    :func:`softly_bounded` has a gradient everywhere.
+
     Args:
         model_cfg: Inputs and device.
-        min_log_std: Lower bound of the logarithm of the standard deviation.
-        max_log_std: Upper bound of the logarithm of the standard deviation.
+        min_log_std: Lower bound of the logarithm of the standard deviation, its floor.
+        max_log_std: Upper bound of the logarithm of the standard deviation, its cap.
 
     Raises:
         ModelError: The bounds are not in order.
     """
 
     output_name = "mean_actions"
+    is_reparameterized = True
 
     def __init__(self, model_cfg: ModelCfg, min_log_std: float = -20.0, max_log_std: float = 2.0) -> None:
         super().__init__(model_cfg)
@@ -58,12 +63,7 @@ class GaussianModel(StochasticModel):
 
     def parameters_of(self, outputs: ModelOutput, rows: int) -> Parameters:
         """Return ``"mean_actions"`` and the bounded ``"log_std"``, both float32 of the action's shape."""
-        mean = outputs.get("mean_actions")
-        if self._action_shape is not None:
-            expected: Tuple[Optional[int], ...] = (rows,) + self._action_shape
-        else:
-            expected = (rows,) + (None,) * max(1, mean.dim() - 1 if isinstance(mean, torch.Tensor) else 1)
-        mean = self.require_output(outputs, "mean_actions", expected).float()
+        mean = self._means_of(outputs, rows)
         log_std = outputs.get("log_std", getattr(self, "log_std_parameter", None))
         if log_std is None:
             raise ModelError(
@@ -77,14 +77,22 @@ class GaussianModel(StochasticModel):
             )
         try:
             # Bounded before it is expanded: a free parameter is one row, whatever the batch.
-            bounded = log_std.float().clamp(self.min_log_std, self.max_log_std).expand(mean.shape)
+            limited = bounded(log_std.float(), self.min_log_std, self.max_log_std).expand(mean.shape)
         except RuntimeError as error:
             raise ModelError(
                 "{}.compute returned 'log_std' of shape {}; expected {} like 'mean_actions'.".format(
                     type(self).__name__, tuple(log_std.shape), tuple(mean.shape)
                 )
             ) from error
-        return {"mean_actions": mean, "log_std": bounded}
+        return {"mean_actions": mean, "log_std": limited}
+
+    def _means_of(self, outputs: ModelOutput, rows: int) -> torch.Tensor:
+        mean = outputs.get("mean_actions")
+        if self._action_shape is not None:
+            expected: Tuple[Optional[int], ...] = (rows,) + self._action_shape
+        else:
+            expected = (rows,) + (None,) * max(1, mean.dim() - 1 if isinstance(mean, torch.Tensor) else 1)
+        return self.require_output(outputs, "mean_actions", expected).float()
 
     def sample(self, parameters: Parameters) -> torch.Tensor:
         """Draw actions of the means' shape."""
@@ -113,6 +121,48 @@ class GaussianModel(StochasticModel):
         shift = (old["mean_actions"] - new["mean_actions"]) / new["log_std"].exp()
         # expm1 keeps the digits of small divergences, in which 1 + x - 1 would lose them.
         return 0.5 * sum_dimensions(torch.addcmul(torch.expm1(twice) - twice, shift, shift))
+
+
+def bounded(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Cut values to bounds; at a bound and beyond, only gradients whose descent leads back in pass.
+
+    Args:
+        values: Any shape.
+        low: Lower bound.
+        high: Upper bound.
+    """
+    return _Bounded.apply(values, low, high) if torch.is_grad_enabled() else values.clamp(low, high)
+
+
+class _Bounded(torch.autograd.Function):
+    """``clamp``, whose own gradient would be zero beyond a bound in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        ctx.save_for_backward(values)
+        ctx.low, ctx.high = low, high
+        return values.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Tuple[torch.Tensor, None, None]:
+        (values,) = ctx.saved_tensors
+        outward = ((values <= ctx.low) & (gradient > 0.0)) | ((values >= ctx.high) & (gradient < 0.0))
+        return gradient.masked_fill(outward, 0.0), None, None
+
+
+def softly_bounded(raw: torch.Tensor, low: float, high: float, start: float) -> torch.Tensor:
+    """Map real numbers between bounds by a sigmoid, so that there is a gradient everywhere.
+
+    Args:
+        raw: Any shape, for example a network's output.
+        low: Lower bound.
+        high: Upper bound.
+        start: The value at ``raw = 0``, between the bounds; the slope there is 1.
+    """
+    share = (start - low) / (high - low)
+    slope = 1.0 / ((high - low) * share * (1.0 - share))
+    # The bounds hold to the last digit, whatever the rounding.
+    return (low + (high - low) * torch.sigmoid(slope * raw + math.log(share / (1.0 - share)))).clamp(low, high)
 
 
 def _dimensions(values: torch.Tensor) -> int:

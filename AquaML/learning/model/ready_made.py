@@ -3,9 +3,8 @@
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
-from torch import nn
 
-from AquaML.environment.spaces import PRIVILEGED_NAME, TensorSpec
+from AquaML.environment.spaces import TensorSpec, is_privileged
 from AquaML.errors import ModelError, did_you_mean
 from AquaML.learning.model.base import Model, ModelInput, action_feature_shape
 from AquaML.learning.model.beta import BetaModel
@@ -14,7 +13,7 @@ from AquaML.learning.model.encoders import Encoder, FeatureExtractor
 from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
-from AquaML.learning.model.ready_made_policies import BOX_POLICIES, Heads, policy_class
+from AquaML.learning.model.ready_made_policies import BOX_POLICIES, Heads, policy_class, prepare_std
 from AquaML.learning.model.stochastic import StochasticModel
 
 
@@ -28,6 +27,9 @@ def default_models(
     value_inputs: Optional[List[str]] = None,
     distribution: str = "gaussian",
     encoders: Optional[Mapping[str, Encoder]] = None,
+    state_dependent_std: bool = False,
+    min_log_std: Optional[float] = None,
+    max_log_std: Optional[float] = None,
 ) -> Dict[str, Model]:
     """Make a policy and a value function that suit an environment.
 
@@ -42,33 +44,49 @@ def default_models(
         initial_log_std: Logarithm of the initial standard deviation of Box actions.
         policy_inputs: Observations for the policy; None: all but ``"privileged"`` and what is below it.
         value_inputs: Observations for the value function; None: all.
-        distribution: Of Box actions: ``"gaussian"``, ``"squashed"`` (a Gaussian squashed into the action's bounds) or
-            ``"beta"``. The latter two need bounds.
+        distribution: Of Box actions: ``"gaussian"``, ``"multivariate"`` (a Gaussian with a full covariance),
+            ``"squashed"`` (a Gaussian squashed into the action's bounds) or ``"beta"``. The latter two need bounds.
         encoders: Observation name to what turns it into features, see
             :class:`~AquaML.learning.model.encoders.FeatureExtractor`. By default images go through convolutions and
             everything else is passed through. Policy and value function have encoders of their own, unless
             ``shared``.
+        state_dependent_std: True: the network computes standard deviations (of ``"multivariate"``, the whole factor)
+            from the observation, softly bounded; False: they are a free parameter.
+        min_log_std: Floor of the logarithm of the standard deviation; None: the distribution's own, -20, or -5 if
+            ``"squashed"``.
+        max_log_std: Cap of the logarithm of the standard deviation; None: the distribution's own, 2.
 
     Returns:
         ``{"policy": …, "value": …}``.
 
     Raises:
         ModelError: ``shared`` was asked for several actions or different inputs, a name is unknown, or an action lacks
-            the bounds that the distribution needs.
+            the bounds that the distribution needs. Or the standard deviation does not begin between its bounds, or
+            the distribution has none.
     """
     if distribution not in BOX_POLICIES:
         raise ModelError(
             "default_models: distribution is {!r}.{}".format(distribution, did_you_mean(distribution, BOX_POLICIES))
         )
+    std_bounds = {
+        name: value for name, value in (("min_log_std", min_log_std), ("max_log_std", max_log_std)) if value is not None
+    }
+    if distribution == "beta" and (std_bounds or state_dependent_std):
+        raise ModelError(
+            "default_models: a policy with distribution='beta' has no standard deviation; leave state_dependent_std, "
+            "min_log_std and max_log_std out, or use distribution='squashed'."
+        )
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
-    names = policy_inputs or [name for name in observations if not _is_privileged(name)] or list(observations)
+    names = policy_inputs or [name for name in observations if not is_privileged(name)] or list(observations)
     options: Dict[str, Any] = {
         "hidden_sizes": tuple(hidden_sizes),
         "activation": activation,
         "initial_log_std": initial_log_std,
         "distribution": distribution,
         "encoders": encoders,
+        "state_dependent_std": state_dependent_std,
+        "std_bounds": std_bounds,
     }
     if shared:
         if len(actions) > 1:
@@ -87,10 +105,6 @@ def default_models(
     }
 
 
-def _is_privileged(name: str) -> bool:
-    return name == PRIVILEGED_NAME or name.startswith(PRIVILEGED_NAME + "/")
-
-
 def _policy(
     action: TensorSpec,
     inputs: List[str],
@@ -101,9 +115,12 @@ def _policy(
     initial_log_std: float,
     distribution: str,
     encoders: Optional[Mapping[str, Encoder]],
+    state_dependent_std: bool,
+    std_bounds: Dict[str, float],
 ) -> StochasticModel:
     extractor = FeatureExtractor(observations, inputs, encoders)
-    model: Any = policy_class(action, distribution)(_cfg_of(extractor))
+    kind = policy_class(action, distribution)
+    model: Any = kind(_cfg_of(extractor), **(std_bounds if issubclass(kind, GaussianModel) else {}))
     model.bind(observations)
     model.bind_actions({action.name: action})
     shape = action_feature_shape(action)
@@ -111,7 +128,7 @@ def _policy(
         shape += (2,)
     model.heads = Heads(extractor, shape, hidden_sizes, activation, with_values)
     if isinstance(model, GaussianModel):
-        model.log_std_parameter = nn.Parameter(torch.full(action.shape, float(initial_log_std)))
+        prepare_std(model, action, initial_log_std, state_dependent_std)
     return model
 
 

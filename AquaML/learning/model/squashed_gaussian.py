@@ -1,7 +1,7 @@
 """Gaussian policies squashed into the range of the action."""
 
 import math
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
 import torch
@@ -46,6 +46,11 @@ class SquashedGaussianModel(GaussianModel):
     def sample(self, parameters: Parameters) -> torch.Tensor:
         """Draw actions."""
         return self._squashed(super().sample(parameters))
+
+    def sample_with_log_prob(self, parameters: Parameters) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Draw actions; their log-density comes from ``u`` itself, exact however near the bounds they are."""
+        inner = super().sample(parameters)
+        return self._squashed(inner), super().log_prob(parameters, inner) - sum_dimensions(self._log_slope(inner))
 
     def mode(self, parameters: Parameters) -> torch.Tensor:
         """Return the squashed means, which are the medians."""

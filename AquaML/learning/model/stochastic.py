@@ -21,6 +21,9 @@ class StochasticModel(Model, abc.ABC):
     names_actions = False
     """Whether actions are a dictionary by name rather than one tensor."""
 
+    is_reparameterized = False
+    """Whether gradients flow through :meth:`sample` to the parameters (Kingma and Welling, 2014)."""
+
     @abc.abstractmethod
     def parameters_of(self, outputs: ModelOutput, rows: int) -> Parameters:
         """Check ``compute``'s outputs and return the distribution's parameters, each ``(B, ...)`` float32."""
@@ -28,6 +31,11 @@ class StochasticModel(Model, abc.ABC):
     @abc.abstractmethod
     def sample(self, parameters: Parameters) -> Any:
         """Draw actions."""
+
+    def sample_with_log_prob(self, parameters: Parameters) -> Tuple[Any, torch.Tensor]:
+        """Draw actions and return their log-density ``(B, 1)`` too, with gradients where samples have them."""
+        actions = self.sample(parameters)
+        return actions, self.log_prob(parameters, actions)
 
     @abc.abstractmethod
     def mode(self, parameters: Parameters) -> Any:

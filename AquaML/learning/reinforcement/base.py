@@ -14,7 +14,14 @@ from AquaML.coordinator.coordinator import default_coordinator
 from AquaML.coordinator.device import agree_on_device
 from AquaML.environment.action_transform import ActionTransform, policy_specs
 from AquaML.environment.base import TensorDict
-from AquaML.environment.spaces import OBSERVATION_NAME, SpaceLayout, check_action_leaves, join_names, store_leaf
+from AquaML.environment.spaces import (
+    OBSERVATION_NAME,
+    SpaceLayout,
+    TensorSpec,
+    check_action_leaves,
+    join_names,
+    store_leaf,
+)
 from AquaML.errors import (
     AgentError,
     CheckpointError,
@@ -72,6 +79,9 @@ class Agent(abc.ABC):
     required_models: Sequence[str] = ()
     """Roles that must be given."""
 
+    recurrent_roles: Sequence[str] = ()
+    """Roles whose model may have a recurrent state, because the agent keeps it."""
+
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[AgentCfg] = None) -> None:
         self.models: Dict[str, Any] = self._checked_models(models)
         if cfg is not None and not isinstance(cfg, self.config_class):
@@ -89,6 +99,7 @@ class Agent(abc.ABC):
         self.action_bounds = "none"
         self.is_training = True
         self.is_deterministic = False
+        self.is_predicting = False
         self._metrics: Dict[str, Tuple[Any, int]] = {}
         self._parts: List[Part] = []
         for role, model in self.models.items():
@@ -206,12 +217,24 @@ class Agent(abc.ABC):
                 self._bind_policy(actions, action_bounds)
             self.action_bounds = action_bounds
             return
-        for model in self.models.values():
+        for role, model in self.models.items():
             if isinstance(model, Model):
-                model.bind(observations.specs)
+                model.bind(self.model_specs(role, observations.specs, policy_specs(actions.specs, action_bounds)))
         self._bind_policy(actions, action_bounds)
         self.observation_layout, self.action_layout = observations, actions
         self.action_bounds = action_bounds
+
+    def model_specs(
+        self, role: str, observations: Mapping[str, TensorSpec], actions: Mapping[str, TensorSpec]
+    ) -> Mapping[str, TensorSpec]:
+        """Return what a model may read: the observations.
+
+        Args:
+            role: The model's role.
+            observations: Observation name to specification.
+            actions: Action name to specification, as the policy has to fill it.
+        """
+        return observations
 
     def _bind_policy(self, actions: SpaceLayout, action_bounds: str) -> None:
         """Tell the policy the range that it fills, which is -1 … 1 where the wrapper rescales."""
@@ -259,6 +282,11 @@ class Agent(abc.ABC):
         number = value.detach().reshape(()).float() if isinstance(value, torch.Tensor) else float(value)
         total, count = self._metrics.get(name, (0.0, 0))
         self._metrics[name] = (total + number, count + 1)
+
+    @property
+    def log_interval(self) -> Optional[int]:
+        """Vector steps between rows of figures where the trainer's configuration names none; None: after updates."""
+        return None
 
     @property
     def has_metrics(self) -> bool:
@@ -422,12 +450,15 @@ class Agent(abc.ABC):
 
     # ------------------------------------------------------------------ use without an environment
 
-    def predict(self, observation: Any) -> Any:
+    def predict(self, observation: Any, begin: bool = False) -> Any:
         """Choose the deterministic action for one observation, as on a robot; no environment is needed.
+
+        A recurrent policy carries its state from call to call; that of training and evaluation is another one.
 
         Args:
             observation: One unbatched observation in the environment's own form: an array, or a dict of arrays. What
                 only the value function reads may be missing.
+            begin: Whether an episode begins with this observation, so that what came before is forgotten.
 
         Returns:
             One action in the environment's own form: an array or number, or a dict or tuple of them.
@@ -437,9 +468,13 @@ class Agent(abc.ABC):
         """
         before = (self.is_training, self.is_deterministic)
         self.set_mode(training=False, deterministic=True)
+        self.is_predicting = True
         try:
+            if begin:
+                self.on_reset(torch.ones((1, 1), dtype=torch.bool, device=self.device))
             named = self.name_actions(self.act(self._batch_of_one(observation), 0, 1))
         finally:
+            self.is_predicting = False
             self.set_mode(*before)
         arrays = {name: value.detach().cpu().numpy() for name, value in named.items()}
         if self.action_layout is None:
@@ -480,6 +515,11 @@ class Agent(abc.ABC):
                     "{}: models['{}'] is {!r}; expected a Model.".format(
                         type(self).__name__, role, type(model).__name__
                     )
+                )
+            if getattr(model, "recurrent_state", None) and role not in self.recurrent_roles:
+                raise AgentError(
+                    "{}: models['{}'] has a recurrent state, which this agent does not keep. Use a model without "
+                    "memory, or an agent with memory: PPO, A2C or RPO.".format(type(self).__name__, role)
                 )
         missing = [role for role in self.required_models if role not in given]
         if missing:

@@ -288,8 +288,9 @@ class SequentialTrainer(Trainer):
         self.best_return, self.best_timestep = best
 
     def _log_is_due(self) -> bool:
-        if self.cfg.log_interval is not None:
-            return self.timestep % self.cfg.log_interval == 0
+        interval = self.cfg.log_interval or self.agent.log_interval
+        if interval is not None:
+            return self.timestep % interval == 0
         return self.agent.has_metrics or self.timestep % _LOG_WITHOUT_METRICS == 0
 
     def log(self) -> None:

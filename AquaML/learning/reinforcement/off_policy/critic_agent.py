@@ -1,0 +1,151 @@
+"""What agents share that learn a policy through critics of continuous actions."""
+
+import abc
+from typing import Any, Mapping, Optional, Tuple
+
+import torch
+
+from AquaML.environment.action_transform import policy_specs
+from AquaML.errors import AgentError
+from AquaML.learning.model.base import Model
+from AquaML.learning.reinforcement.base import TensorDict
+from AquaML.learning.reinforcement.off_policy.action_ranges import ActionRanges
+from AquaML.learning.reinforcement.off_policy.base import OffPolicyAgent
+from AquaML.learning.reinforcement.off_policy.critic_agent_cfg import CriticAgentCfg
+from AquaML.learning.reinforcement.off_policy.transitions import Transitions
+
+
+class CriticAgent(OffPolicyAgent):
+    """Learns a critic from targets, and a policy from the critic.
+
+    The critic is one model that reads observations and actions by name and returns ``"values"`` ``(B, critics)``: as
+    many estimates as it likes, of which targets and policy take the smallest (Fujimoto et al., 2018). It sees actions
+    as places in their range, -1 … 1.
+
+    Args:
+        models: ``"policy"`` and ``"critic"``.
+        cfg: The configuration; None: defaults.
+    """
+
+    config_class = CriticAgentCfg
+    cfg: CriticAgentCfg
+    required_models = ("policy", "critic")
+    target_roles = ("critic",)
+    action_readers = ("critic",)
+    action_ranges: ActionRanges
+
+    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[CriticAgentCfg] = None) -> None:
+        super().__init__(models, cfg)
+        self.policy: Any = self.models["policy"]
+        self.critic, self.target_critic = self.models["critic"], self.models["target_critic"]
+        for role in ("policy", "critic"):
+            if not isinstance(self.models[role], Model):
+                raise AgentError(
+                    "{}: the model '{}' is a {}; expected a Model.".format(
+                        type(self).__name__, role, type(self.models[role]).__name__
+                    )
+                )
+        self.check_policy()
+        rate = self.cfg.learning_rate
+        self.critic_optimizer = self.add_optimizer(
+            "critic", [{"params": _trainable(self.critic), "lr": _first(self.cfg.critic_learning_rate, rate)}]
+        )
+        self.policy_optimizer = self.add_optimizer("policy", self.policy_groups())
+
+    def check_policy(self) -> None:
+        """Check that the policy is of a kind that this agent can learn.
+
+        Raises:
+            AgentError: It is not.
+        """
+
+    def policy_groups(self) -> Any:
+        """Return the parameter groups that descend the policy's loss."""
+        rate = _first(self.cfg.policy_learning_rate, self.cfg.learning_rate)
+        return [{"params": _trainable(self.policy), "lr": rate}]
+
+    def _bind_policy(self, actions: Any, action_bounds: str) -> None:
+        super()._bind_policy(actions, action_bounds)
+        specs = policy_specs(actions.specs, action_bounds)
+        target: Any = self.models.get("target_policy")
+        if hasattr(target, "bind_actions"):
+            target.bind_actions(specs)
+        self.action_ranges = ActionRanges(specs, type(self).__name__, self.device)
+
+    # ------------------------------------------------------------------ critics
+
+    def judge(self, critic: Any, states: TensorDict, actions: TensorDict) -> torch.Tensor:
+        """Return what a critic thinks of actions, ``(B, critics)``.
+
+        Args:
+            critic: The learned or the target critic.
+            states: Normalised observations.
+            actions: Actions by name, in their own units.
+        """
+        inputs = dict(states, **self.action_ranges.to_symmetric(actions))
+        return critic.outputs(critic.select_inputs(inputs))["values"]
+
+    def check_models(self, states: TensorDict, actions: TensorDict) -> None:
+        """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
+        with torch.no_grad():
+            drawn = self.name_actions(self.policy.act_deterministic(self.policy.select_inputs(states))["actions"])
+            inputs = dict(states, **drawn)
+            self.critic.require_output(self.critic.outputs(inputs), "values", (2, None))
+
+    def learn(self, batch: Transitions) -> None:
+        """Take a step of the critic, now and then of the policy, and move the targets."""
+        with torch.no_grad():
+            targets = batch.rewards + batch.discounts * self.next_values(batch)
+        values = self.judge(self.critic, batch.states, batch.actions)
+        errors = values - targets
+        loss = self.critic_loss(batch, errors)
+        self.track("gradient/critic", self.critic_optimizer.descend(loss))
+        self.take_notice(batch, errors.abs().mean(dim=1, keepdim=True))
+        self._last_loss = loss.detach()
+        self.track("loss/critic", loss)
+        self.track("value/mean", values.mean())
+        self.track("value/target", targets.mean())
+        if self.count.gradient_steps % self.cfg.policy_interval == 0:
+            self.learn_policy(batch)
+            self.move_targets()
+
+    def critic_loss(self, batch: Transitions, errors: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error, summed over critics, shape ``()``.
+
+        Args:
+            batch: The rows.
+            errors: Values less targets, ``(B, critics)``.
+        """
+        return 0.5 * batch.mean(errors.square().sum(dim=1, keepdim=True))
+
+    @abc.abstractmethod
+    def next_values(self, batch: Transitions) -> torch.Tensor:
+        """Return what the successors are worth by the target critic, ``(B, 1)``."""
+
+    @abc.abstractmethod
+    def learn_policy(self, batch: Transitions) -> None:
+        """Take a step of the policy."""
+
+    def drawn(self, states: TensorDict) -> Tuple[TensorDict, torch.Tensor]:
+        """Return actions of the present policy by name, with gradients, and their log-probability ``(B, 1)``.
+
+        Args:
+            states: Normalised observations.
+        """
+        outputs = self.policy.outputs(self.policy.select_inputs(states))
+        parameters = self.policy.parameters_of(outputs, len(next(iter(states.values()))))
+        actions, log_prob = self.policy.sample_with_log_prob(parameters)
+        return self.name_actions(actions), log_prob
+
+
+def smallest(values: torch.Tensor) -> torch.Tensor:
+    """Return the smallest of several critics' values, ``(B, 1)``."""
+    return values if values.shape[1] == 1 else values.min(dim=1, keepdim=True).values
+
+
+def _trainable(model: torch.nn.Module) -> Any:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _first(own: Optional[float], common: float) -> float:
+    return common if own is None else own
