@@ -58,7 +58,10 @@ class Heads(nn.Module):
         self.spread = initialized_linear(self.output.in_features, size, POLICY_GAIN)
 
     def forward(self, inputs: ModelInput, name: str) -> ModelOutput:
-        """Return the output for observations under its name, ``(B, *shape)``, ``"values"`` ``(B, 1)`` and ``"spread"``."""
+        """Return the output for observations under its name, ``(B, *shape)``, and what else there is.
+
+        That is ``"values"`` ``(B, 1)`` and ``"spread"`` ``(B, size)``.
+        """
         features = self.trunk(self.extractor(inputs))
         outputs = {name: self.output(features).reshape((len(features),) + self.shape)}
         if self.values is not None:
