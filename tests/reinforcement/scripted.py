@@ -8,7 +8,7 @@ import torch
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-from AquaML.environment.rows import true_successors
+from AquaML.environment.rows import begun_rows, true_successors
 from AquaML.learning.model import GaussianModel, Model, ModelCfg, default_models
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.ppo import PPO
@@ -204,6 +204,7 @@ def drive(
     agent.set_mode(training=True)
     states, _ = env.reset(seed=3)
     only_reset = torch.zeros((env.num_envs, 1), dtype=torch.bool)
+    agent.on_reset(~only_reset)
 
     def spoiled(value: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         if spoil is None:
@@ -230,6 +231,7 @@ def drive(
             step,
             steps,
         )
+        agent.on_reset(begun_rows(done, infos["valid"], env.autoreset))
         if learn:
             agent.post_interaction(step, steps)
         states = following

@@ -4,7 +4,7 @@ import abc
 import functools
 import math
 import operator
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 from loguru import logger
@@ -33,6 +33,7 @@ class ActorCriticAgent(OnPolicyAgent):
     """
 
     config_class = ActorCriticCfg
+    recurrent_roles = ("policy", "value")
     cfg: ActorCriticCfg
 
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[ActorCriticCfg] = None) -> None:
@@ -85,6 +86,14 @@ class ActorCriticAgent(OnPolicyAgent):
         return torch.optim.Adam(groups, lr=self.cfg.learning_rate, **adam_arguments(self.device))
 
     def _check_setup(self, rows: int) -> None:
+        blocks = rows // self.sequence_length
+        if self.is_recurrent and self.cfg.mini_batches > blocks:
+            raise ConfigError(
+                "{}.mini_batches is {}; expected at most rollouts * num_envs / sequence_length = {}, for "
+                "recurrent models learn from whole sequences. Lower sequence_length, or take more environments.".format(
+                    type(self.cfg).__name__, self.cfg.mini_batches, blocks
+                )
+            )
         if self.cfg.mini_batches > rows:
             raise ConfigError(
                 "{}.mini_batches is {}; expected at most rollouts * num_envs = {}.".format(
@@ -104,7 +113,7 @@ class ActorCriticAgent(OnPolicyAgent):
         self._step_guard.begin()
         self._passes, self._gradient_norms = [], []
         for _ in range(self.passes()):
-            parts = [self._step(batch.select(indices)) for indices in minibatch_indices(rows, cfg.mini_batches)]
+            parts = [self._step(minibatch) for minibatch in self._minibatches(batch, rows)]
             measured = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
             self._passes.append(measured)
             epoch = {name: self._mean(values, measured) for name, values in measured.items()}
@@ -118,6 +127,15 @@ class ActorCriticAgent(OnPolicyAgent):
             self._schedule(epoch)
         for group in self.optimizer.param_groups:
             self.track("learning_rate/" + group["name"], group["lr"])
+
+    def _minibatches(self, batch: Batch, rows: torch.Tensor) -> Iterator[Batch]:
+        """Yield the minibatches of a pass: random rows, or random blocks where a model is recurrent."""
+        if self.is_recurrent:
+            for blocks in minibatch_indices(batch.blocks(), self.cfg.mini_batches):
+                yield batch.select_blocks(blocks)
+        else:
+            for indices in minibatch_indices(rows, self.cfg.mini_batches):
+                yield batch.select(indices)
 
     def passes(self) -> int:
         """Return how many passes an update takes over its rollout."""
@@ -141,7 +159,9 @@ class ActorCriticAgent(OnPolicyAgent):
         """Return the loss to descend, with its graph, and what was measured, without."""
         cfg = self.cfg
         if cfg.advantage_normalization == "minibatch":
-            minibatch.advantages = standardized(minibatch.advantages, minibatch.advantages)
+            rows = minibatch.transitions()
+            sample = minibatch.advantages if rows is None else minibatch.advantages.index_select(0, rows)
+            minibatch.advantages = standardized(minibatch.advantages, sample)
         losses, measured = self._losses(self.augment(minibatch))
         total = functools.reduce(operator.add, losses.values())
         measured.update({name: loss.detach() for name, loss in losses.items()})
@@ -153,6 +173,12 @@ class ActorCriticAgent(OnPolicyAgent):
         cfg = self.cfg
         with autocast(self.device, self._precision):
             evaluated, values = self.evaluate(minibatch)
+        rows = minibatch.transitions()
+        if rows is not None:
+            # Reset-only rows went through a recurrent model with their blocks; from here on they are gone.
+            named = [name for name in evaluated if name not in self.policy.recurrent_state]
+            evaluated = {name: evaluated[name].index_select(0, rows) for name in named}
+            minibatch, values = minibatch.select(rows), values.index_select(0, rows)
         entropy = evaluated["entropy"].mean()
         losses = {
             "loss/policy": self.policy_loss(minibatch, evaluated),
@@ -240,11 +266,11 @@ class ActorCriticAgent(OnPolicyAgent):
         actions: Any = minibatch.actions
         if not self.policy.names_actions:
             actions = next(iter(actions.values()))
-        return self.policy.evaluate(self.policy.select_inputs(minibatch.states), actions)
+        return self.policy.evaluate(self.policy.select_inputs(minibatch.inputs("policy")), actions)
 
     def evaluate_values(self, minibatch: Batch) -> torch.Tensor:
         """Return the present values of a value function that is a model of its own, ``(B, 1)``."""
-        outputs = self.value.act(self.value.select_inputs(minibatch.states))
+        outputs = self.value.act(self.value.select_inputs(minibatch.inputs("value")))
         values = outputs if isinstance(outputs, torch.Tensor) else outputs["values"]
         return values.float()
 

@@ -8,12 +8,14 @@ from loguru import logger
 
 from AquaML.compat import autocast, mixed_precision_dtype
 from AquaML.environment.spaces import TensorSpec
-from AquaML.errors import AgentError, AquaMLError, NonFiniteError
+from AquaML.errors import AgentError, AquaMLError, ConfigError, NonFiniteError
 from AquaML.learning.finite_guard import Numbers, of_step, require_finite
+from AquaML.learning.memory.block_states import BlockStates, StatesByRole
 from AquaML.learning.memory.final_observations import FinalObservations
 from AquaML.learning.memory.rollout import RolloutMemory
-from AquaML.learning.model.base import ModelOutput
+from AquaML.learning.model.base import ModelInput, ModelOutput, rows_of
 from AquaML.learning.model.normalizer import RunningNormalizer
+from AquaML.learning.model.sequences import RESETS, cleared
 from AquaML.learning.model.stochastic import StochasticModel
 from AquaML.learning.reinforcement.base import Agent, TensorDict
 from AquaML.learning.reinforcement.observation_normalizers import (
@@ -24,6 +26,12 @@ from AquaML.learning.reinforcement.observation_normalizers import (
 )
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.on_policy_cfg import OnPolicyCfg
+from AquaML.learning.reinforcement.on_policy.recurrent_states import (
+    EVALUATION,
+    PREDICTION,
+    TRAINING,
+    RecurrentStates,
+)
 from AquaML.learning.reinforcement.returns import generalized_advantage
 from AquaML.stateful import RUN, WEIGHTS
 
@@ -56,6 +64,11 @@ class OnPolicyAgent(Agent):
                 "CategoricalModel or CompositeModel.".format(type(self).__name__, type(self.policy).__name__)
             )
         self.shares_model = self.policy is self.value
+        self._value_role = "policy" if self.shares_model else "value"
+        self._recurrent = self._make_recurrent_states()
+        self._block_states: Optional[BlockStates] = None
+        # One pass over the rollout cannot know the states of a recurrent value function, so it is asked while acting.
+        self._stores_values = self.shares_model or bool(self.value.recurrent_state)
         self._precision = mixed_precision_dtype(self.cfg.mixed_precision, self.device)
         self.normalizers: Dict[str, RunningNormalizer] = {}
         self.value_normalizer = self._make_value_normalizer()
@@ -80,6 +93,30 @@ class OnPolicyAgent(Agent):
         super()._unbind_spaces()
         self._parts = [part for part in self._parts if part.target not in self.normalizers.values()]
         self.normalizers = {}
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether a model has a recurrent state."""
+        return self._recurrent is not None
+
+    @property
+    def sequence_length(self) -> int:
+        """Steps through which gradients of a recurrent model flow."""
+        return self.cfg.sequence_length or self.cfg.rollouts
+
+    def _make_recurrent_states(self) -> Optional[RecurrentStates]:
+        models = {role: self.models[role] for role in ("policy", self._value_role)}
+        recurrent = {role: model for role, model in models.items() if model.recurrent_state}
+        if not recurrent:
+            if self.cfg.sequence_length is not None:
+                raise ConfigError(
+                    "{}.sequence_length is {}, but no model has a recurrent state; leave it None, or use a recurrent "
+                    "model.".format(type(self.cfg).__name__, self.cfg.sequence_length)
+                )
+            return None
+        states = RecurrentStates(recurrent, self.device)
+        self.register_part("recurrent_states", states, RUN)
+        return states
 
     def _make_value_normalizer(self) -> Optional[RunningNormalizer]:
         cfg = chosen_normalizer_cfg(self.cfg.value_normalizer)
@@ -133,9 +170,10 @@ class OnPolicyAgent(Agent):
             memory.create_tensor(_ACTION + name, spec.shape, getattr(torch, spec.dtype))
         for name, parameter in self._probe_parameters(specs).items():
             memory.create_tensor(_PARAMETER + name, tuple(parameter.shape[1:]), torch.float32)
-        for name in ("rewards", "log_prob") + (("values",) if self.shares_model else ()):
+        for name in ("rewards", "log_prob") + (("values",) if self._stores_values else ()):
             memory.create_tensor(name, (1,), torch.float32)
         flags = ("terminated", "truncated") + (("valid",) if info["has_invalid_rows"] else ())
+        flags += (RESETS,) if self.is_recurrent else ()
         for name in flags:
             memory.create_tensor(name, (1,), torch.bool)
         # Assigned only now, so that a model's error above leaves nothing half made.
@@ -145,9 +183,11 @@ class OnPolicyAgent(Agent):
             prefix: [(key, key[len(prefix) :]) for key in memory.names if key.startswith(prefix)]
             for prefix in (_STATE, _ACTION, _PARAMETER)
         }
+        # A recurrent value function judges an observation from its state before it.
+        valued = dict(shapes, **{name: (shape, torch.float32) for name, shape in self.value.recurrent_state.items()})
         if info["gives_final_observation"]:
             self.final_observations = FinalObservations(
-                shapes, cfg.rollouts, info["num_envs"], info["max_episode_length"], self.device
+                valued, cfg.rollouts, info["num_envs"], info["max_episode_length"], self.device
             )
             self.register_part("final_observations", self.final_observations, RUN)
         else:
@@ -156,9 +196,14 @@ class OnPolicyAgent(Agent):
                 info["name"],
             )
         self.register_part("memory", self.memory, RUN)
+        if self._recurrent is not None:
+            self._block_states = BlockStates(
+                self._recurrent.shapes, cfg.rollouts, self.sequence_length, info["num_envs"], self.device
+            )
+            self.register_part("block_states", self._block_states, RUN)
         rows = (cfg.rollouts, info["num_envs"])
         self._last_states = {
-            name: torch.zeros((rows[1],) + s, dtype=d, device=self.device) for name, (s, d) in shapes.items()
+            name: torch.zeros((rows[1],) + s, dtype=d, device=self.device) for name, (s, d) in valued.items()
         }
         self._normalized = {
             name: torch.zeros(rows + specs[name].shape, device=self.device) for name in self.normalizers
@@ -171,6 +216,7 @@ class OnPolicyAgent(Agent):
             name: torch.zeros((2,) + specs[name].shape, dtype=getattr(torch, specs[name].dtype), device=self.device)
             for name in self._names
         }
+        states.update(self.policy.initial_state(2))
         with torch.no_grad():
             outputs = self.policy.outputs(states)
             return self.policy.parameters_of(outputs, 2)
@@ -181,6 +227,7 @@ class OnPolicyAgent(Agent):
             name: torch.zeros((2,) + specs[name].shape, dtype=getattr(torch, specs[name].dtype), device=self.device)
             for name in self.value.input_names(specs)
         }
+        states.update(self.value.initial_state(2))
         with torch.no_grad():
             self.value.require_output(self.value.outputs(states), "values", (2, 1))
 
@@ -192,16 +239,54 @@ class OnPolicyAgent(Agent):
 
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
+        entering = {} if self._recurrent is None else self._enter_step(states)
         with torch.no_grad(), autocast(self.device, self._precision):
-            wanted = self.policy.input_names(states)
-            seen = {name: states[name] for name in wanted if name in states}
-            inputs = self.policy.select_inputs(self.normalize(seen))
+            inputs = self._inputs_of("policy", states, entering)
             outputs = self.policy.act_deterministic(inputs) if self.is_deterministic else self.policy.act(inputs)
+            if entering:
+                outputs = self._leave_step(states, entering, outputs)
         if self.is_training:
             if self.memory is None:
                 self.prepare_training()
             self._acted = outputs
         return self.name_actions(outputs["actions"])
+
+    def _inputs_of(self, role: str, states: TensorDict, entering: StatesByRole) -> ModelInput:
+        """Return what a model sees of observations, normalised, beside its recurrent state."""
+        model = self.models[role]
+        seen = {name: states[name] for name in model.input_names(states) if name in states}
+        return model.select_inputs(dict(self.normalize(seen), **entering.get(role, {})))
+
+    @property
+    def _caller(self) -> str:
+        return TRAINING if self.is_training else PREDICTION if self.is_predicting else EVALUATION
+
+    def _enter_step(self, states: TensorDict) -> StatesByRole:
+        """Return the recurrent states that go into this step, and store them if a block begins with it."""
+        assert self._recurrent is not None
+        if self.is_training and self.memory is None:
+            self.prepare_training()
+        entering = self._recurrent.enter(self._caller, rows_of(states))
+        if self.is_training and self.memory is not None and not self.memory.is_full:
+            assert self._block_states is not None
+            self._block_states.write(self.memory.cursor, entering)
+        return entering
+
+    def _leave_step(self, states: TensorDict, entering: StatesByRole, acted: ModelOutput) -> ModelOutput:
+        """Keep the recurrent states after this step; return what was acted, with what the memory needs beside it."""
+        assert self._recurrent is not None
+        left = {role: outputs for role, outputs in (("policy", acted),) if role in entering}
+        extra = {RESETS: next(iter(entering.values()))[RESETS]}
+        if "value" in entering and self.is_training:
+            left["value"] = self.value.act(self._inputs_of("value", states, entering))
+            extra["values"] = left["value"].get("values")
+        self._recurrent.leave(self._caller, left)
+        return dict(acted, **extra)
+
+    def on_reset(self, mask: torch.Tensor) -> None:
+        """Clear recurrent states where episodes begin."""
+        if self._recurrent is not None:
+            self._recurrent.begin(self._caller, mask)
 
     def record_transition(
         self,
@@ -228,27 +313,44 @@ class OnPolicyAgent(Agent):
         for prefix, source in ((_STATE, states), (_ACTION, actions), (_PARAMETER, acted)):
             for key, name in self._stored[prefix]:
                 row[key] = source[name]
-        if self.shares_model:
-            row["values"] = self.policy.require_output(acted, "values", (memory.num_envs, 1))
+        if self._stores_values:
+            row["values"] = self.value.require_output(acted, "values", (memory.num_envs, 1))
+        if self.is_recurrent:
+            row[RESETS] = acted[RESETS]
         if self._stores_valid:
             valid = infos.get("valid")
             row["valid"] = valid if valid is not None else torch.ones_like(terminated)
         step = memory.cursor
         memory.write(row)
         if self.final_observations is not None:
-            self.final_observations.write(step, truncated, {name: next_states[name] for name in self._names})
+            self.final_observations.write(step, truncated, self._to_value(next_states))
         if memory.is_full:
+            successors = self._to_value(next_states)
             for name, stored in self._last_states.items():
-                stored.copy_(next_states[name])
+                stored.copy_(successors[name])
+
+    def _to_value(self, next_states: TensorDict) -> TensorDict:
+        """Return what the value of successors depends on: observations, and the recurrent state before they are read.
+
+        That state is the one after the step's observation, whether or not an episode ended then.
+        """
+        found = {name: next_states[name] for name in self._names}
+        if self._recurrent is not None and self.value.recurrent_state:
+            found.update(self._recurrent.of(TRAINING, self._value_role))
+        return found
 
     def load(self, path: Union[str, Path], only: Optional[Sequence[str]] = None) -> None:
         """Read a checkpoint, see :meth:`Agent.load`; rows that the former policy left in the rollout are dropped."""
         super().load(path, only)
+        if self._recurrent is not None:
+            self._recurrent.forget()
         self.on_interruption()
 
     def on_interruption(self) -> None:
         """Drop the rollout under way: its last row has lost its successor."""
         self._acted = None
+        if self._recurrent is not None:
+            self._recurrent.forget(TRAINING)
         if self.memory is not None:
             self.memory.drop()
             if self.final_observations is not None:
@@ -333,12 +435,15 @@ class OnPolicyAgent(Agent):
         """Return the value function's raw outputs, in normalised units.
 
         Args:
-            states: Normalised observations, ``(B, *shape)``.
+            states: Normalised observations, ``(B, *shape)``, and recurrent states before them.
 
         Returns:
             ``(B, 1)`` float32.
         """
         total = len(next(iter(states.values())))
+        if self.value.recurrent_state:
+            resets = torch.zeros((total, 1), dtype=torch.bool, device=self.device)
+            states = dict(states, **{RESETS: resets})
         chunks = []
         with torch.no_grad(), autocast(self.device, self._precision):
             for start in range(0, total, self.CHUNK_ROWS):
@@ -369,7 +474,7 @@ class OnPolicyAgent(Agent):
         states = self._normalized_states(rollout)
         flat = {name: value.flatten(0, 1) for name, value in states.items()}
         shape = rollout["rewards"].shape
-        predicted = rollout["values"] if self.shares_model else self.values_of(flat).reshape(shape)
+        predicted = rollout["values"] if self._stores_values else self.values_of(flat).reshape(shape)
         values = self._in_units(predicted)
         next_values = self._next_values(values, rollout["truncated"])
         rewards = rollout["rewards"]
@@ -391,7 +496,7 @@ class OnPolicyAgent(Agent):
         if self.value_normalizer is not None:
             self.value_normalizer.update(returns.flatten(0, 1), None if valid is None else valid.flatten(0, 1))
         self._track_values(values, returns, valid)
-        return Batch(
+        batch = Batch(
             states=flat,
             actions=_below(_ACTION, rollout),
             parameters=_below(_PARAMETER, rollout),
@@ -400,6 +505,18 @@ class OnPolicyAgent(Agent):
             returns=self._out_of_units(returns).flatten(0, 1),
             advantages=advantages.flatten(0, 1),
         )
+        if self._block_states is not None:
+            self._add_blocks(batch, rollout, self._block_states)
+        return batch
+
+    def _add_blocks(self, batch: Batch, rollout: TensorDict, blocks: BlockStates) -> None:
+        """Add what recurrent models need to go over the rollout again."""
+        batch.resets, batch.recurrent, batch.block_rows = rollout[RESETS].flatten(0, 1), blocks.flat(), blocks.rows
+        if "valid" in rollout:
+            batch.valid = rollout["valid"].flatten(0, 1)
+            # A reset-only row goes through the network with its block. What it holds, NaN too, must do no harm there.
+            batch.states = {name: cleared(value, ~batch.valid) for name, value in batch.states.items()}
+            batch.actions = {name: cleared(value, ~batch.valid) for name, value in batch.actions.items()}
 
     def _collected(self, rollout: TensorDict, values: torch.Tensor, returns: torch.Tensor) -> List[Numbers]:
         """Return everything that a rollout would change something by.
@@ -414,7 +531,8 @@ class OnPolicyAgent(Agent):
         if final is not None:
             for name, values_ in final.observations.items():
                 stored = (final.steps >= 0).unsqueeze(2)
-                numbers.append(Numbers("final observation", name, values_, stored, final.steps))
+                site = "final observation" if name in self._names else "recurrent state"
+                numbers.append(Numbers(site, name, values_, stored, final.steps))
         for name in self._names:
             # What the first action of the rollout saw came up in the step before it.
             numbers.append(Numbers("observation", name, rollout[_STATE + name], valid, first=-1))

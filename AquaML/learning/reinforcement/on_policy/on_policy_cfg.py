@@ -19,6 +19,9 @@ class OnPolicyCfg(LearningCfg):
     """Rows kept, at least ``rollouts``; the newest ``rollouts`` rows train, older whole rollouts stay readable. None:
     ``rollouts``."""
 
+    sequence_length: Optional[int] = option(None, at_least=1)
+    """Steps through which gradients of a recurrent model flow; divides ``rollouts``. None: ``rollouts``."""
+
     gae_lambda: float = option(0.95, at_least=0.0, at_most=1.0)
     """lambda of generalised advantage estimation: 0 trusts the values, 1 the returns."""
 
@@ -36,3 +39,5 @@ class OnPolicyCfg(LearningCfg):
         super().check_relations()
         if self.memory_size is not None and self.memory_size < self.rollouts:
             self.fail("memory_size", "at least rollouts = {}".format(self.rollouts))
+        if self.sequence_length is not None and self.rollouts % self.sequence_length:
+            self.fail("sequence_length", "a divisor of rollouts = {}".format(self.rollouts))

@@ -35,6 +35,7 @@ class TRPO(ActorCriticAgent):
     """
 
     config_class = TRPOCfg
+    recurrent_roles = ()
     cfg: TRPOCfg
 
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[TRPOCfg] = None) -> None:
