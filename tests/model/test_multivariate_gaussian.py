@@ -198,9 +198,7 @@ def test_ppo_learns_that_errors_of_two_actions_cancel(state_dependent: bool) -> 
     agent = trained(PPO, cfg, 1600, state_dependent_std=state_dependent)
     env = GymnasiumWrapper(Correlated, num_envs=50)
     assert evaluate(env, agent, episodes=100, seed=77).return_mean > -0.05
-    outputs = agent.policy.act(
-        {"state": torch.zeros(1, 1)} if not agent.policy.model_cfg.concat_dict else torch.zeros(1, 1)
-    )
+    outputs = agent.policy.act({"state": torch.zeros(1, 1)})
     factor = factor_of(outputs["cholesky"].detach(), 2)[0]
     covariance = factor @ factor.T
     correlation = float(covariance[0, 1] / (covariance[0, 0] * covariance[1, 1]).sqrt())
