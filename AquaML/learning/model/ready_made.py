@@ -1,12 +1,13 @@
 """Ready-made networks for any observation and action space."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+import functools
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 
 from AquaML.environment.spaces import TensorSpec, is_privileged
 from AquaML.errors import ModelError, did_you_mean
-from AquaML.learning.model.base import Model, ModelInput, action_feature_shape
+from AquaML.learning.model.base import Model, ModelInput, ModelOutput, action_feature_shape
 from AquaML.learning.model.beta import BetaModel
 from AquaML.learning.model.composite import CompositeModel
 from AquaML.learning.model.encoders import Encoder, FeatureExtractor
@@ -14,7 +15,12 @@ from AquaML.learning.model.gaussian import GaussianModel
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.networks import initialized_linear, multilayer_perceptron
 from AquaML.learning.model.ready_made_policies import BOX_POLICIES, Heads, policy_class, prepare_std
+from AquaML.learning.model.ready_made_recurrent import RecurrentExtractor, RecurrentHeads
+from AquaML.learning.model.recurrent import CELLS
+from AquaML.learning.model.sequences import RESETS
 from AquaML.learning.model.stochastic import StochasticModel
+
+Extractor = Union[FeatureExtractor, RecurrentExtractor]
 
 
 def default_models(
@@ -30,6 +36,8 @@ def default_models(
     state_dependent_std: bool = False,
     min_log_std: Optional[float] = None,
     max_log_std: Optional[float] = None,
+    recurrent: Optional[str] = None,
+    recurrent_size: int = 64,
 ) -> Dict[str, Model]:
     """Make a policy and a value function that suit an environment.
 
@@ -55,6 +63,9 @@ def default_models(
         min_log_std: Floor of the logarithm of the standard deviation; None: the distribution's own, -20, or -5 if
             ``"squashed"``.
         max_log_std: Cap of the logarithm of the standard deviation; None: the distribution's own, 2.
+        recurrent: ``"gru"`` or ``"lstm"``: features go through a recurrent layer before the hidden layers, one for the
+            policy and one for the value function unless ``shared``; None: no memory.
+        recurrent_size: Number of features of the recurrent layer.
 
     Returns:
         ``{"policy": …, "value": …}``.
@@ -76,15 +87,18 @@ def default_models(
             "default_models: a policy with distribution='beta' has no standard deviation; leave state_dependent_std, "
             "min_log_std and max_log_std out, or use distribution='squashed'."
         )
+    if recurrent is not None and recurrent not in CELLS:
+        raise ModelError("default_models: recurrent is {!r}.{}".format(recurrent, did_you_mean(str(recurrent), CELLS)))
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions: Dict[str, TensorSpec] = env_info["action_cfg"]
+    extractor_of = functools.partial(_extractor, observations, encoders, recurrent, recurrent_size)
     names = policy_inputs or [name for name in observations if not is_privileged(name)] or list(observations)
     options: Dict[str, Any] = {
         "hidden_sizes": tuple(hidden_sizes),
         "activation": activation,
         "initial_log_std": initial_log_std,
         "distribution": distribution,
-        "encoders": encoders,
+        "extractor_of": extractor_of,
         "state_dependent_std": state_dependent_std,
         "std_bounds": std_bounds,
     }
@@ -99,10 +113,9 @@ def default_models(
         name: _policy(spec, names, observations, with_values=False, **options) for name, spec in actions.items()
     }
     policy = next(iter(policies.values())) if len(policies) == 1 else CompositeModel(policies)
-    return {
-        "policy": policy,
-        "value": _Value(observations, value_inputs or list(observations), hidden_sizes, activation, encoders),
-    }
+    value_class = _Value if recurrent is None else _RecurrentValue
+    value = value_class(observations, extractor_of(value_inputs or list(observations)), hidden_sizes, activation)
+    return {"policy": policy, "value": value}
 
 
 def _policy(
@@ -114,11 +127,11 @@ def _policy(
     activation: str,
     initial_log_std: float,
     distribution: str,
-    encoders: Optional[Mapping[str, Encoder]],
+    extractor_of: Callable[[List[str]], Extractor],
     state_dependent_std: bool,
     std_bounds: Dict[str, float],
 ) -> StochasticModel:
-    extractor = FeatureExtractor(observations, inputs, encoders)
+    extractor = extractor_of(inputs)
     kind = policy_class(action, distribution)
     model: Any = kind(_cfg_of(extractor), **(std_bounds if issubclass(kind, GaussianModel) else {}))
     model.bind(observations)
@@ -129,10 +142,24 @@ def _policy(
     model.heads = Heads(extractor, shape, hidden_sizes, activation, with_values)
     if isinstance(model, GaussianModel):
         prepare_std(model, action, initial_log_std, state_dependent_std)
+    if isinstance(extractor, RecurrentExtractor):
+        model.heads = RecurrentHeads(model.heads)
+        model.recurrent_state = model.heads.recurrent_state
     return model
 
 
-def _cfg_of(extractor: FeatureExtractor) -> ModelCfg:
+def _extractor(
+    observations: Mapping[str, TensorSpec],
+    encoders: Optional[Mapping[str, Encoder]],
+    recurrent: Optional[str],
+    recurrent_size: int,
+    inputs: List[str],
+) -> Extractor:
+    extractor = FeatureExtractor(observations, inputs, encoders)
+    return extractor if recurrent is None else RecurrentExtractor(extractor, recurrent, recurrent_size)
+
+
+def _cfg_of(extractor: Extractor) -> ModelCfg:
     # What needs no encoder is joined once per rollout, before the passes over it.
     return ModelCfg(inputs_name=list(extractor.names), concat_dict=extractor.is_flat)
 
@@ -141,12 +168,10 @@ class _Value(Model):
     def __init__(
         self,
         observations: Dict[str, TensorSpec],
-        inputs: List[str],
+        extractor: Extractor,
         hidden_sizes: Sequence[int],
         activation: str,
-        encoders: Optional[Mapping[str, Encoder]],
     ) -> None:
-        extractor = FeatureExtractor(observations, inputs, encoders)
         super().__init__(_cfg_of(extractor))
         self.bind(observations)
         self.extractor = extractor
@@ -155,3 +180,22 @@ class _Value(Model):
 
     def compute(self, data_dict: ModelInput) -> torch.Tensor:
         return self.output(self.trunk(self.extractor(data_dict)))
+
+
+class _RecurrentValue(_Value):
+    extractor: RecurrentExtractor
+
+    def __init__(
+        self,
+        observations: Dict[str, TensorSpec],
+        extractor: RecurrentExtractor,
+        hidden_sizes: Sequence[int],
+        activation: str,
+    ) -> None:
+        super().__init__(observations, extractor, hidden_sizes, activation)
+        self.recurrent_state = extractor.encoder.recurrent_state
+
+    def compute(self, data_dict: Dict[str, torch.Tensor]) -> ModelOutput:
+        features, states = self.extractor.remember(data_dict)
+        values = super().compute(features)
+        return dict(states, values=values.reshape(data_dict[RESETS].shape))
