@@ -257,7 +257,8 @@ def _convolutions(channels: int, layers: Sequence[Tuple[int, int, int, int]], ac
     for outputs, kernel, stride, padding in layers:
         layer = nn.Conv2d(channels, outputs, kernel, stride, padding)
         nn.init.orthogonal_(layer.weight, _GAIN)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
         modules += [layer, activation_layer(activation)]
         channels = outputs
     return nn.Sequential(*modules)
