@@ -1,12 +1,12 @@
 """Recurrent models and tasks that the tests of recurrence share."""
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict
 
 import torch
 from scripted import passes
 from torch import nn
 
-from AquaML.learning.model import CategoricalModel, GaussianModel, Model, ModelCfg, RecurrentEncoder
+from AquaML.learning.model import GaussianModel, Model, ModelCfg, RecurrentEncoder
 
 KINDS = ("separate", "shared", "feed-forward value", "feed-forward policy")
 """Which of policy and value function remember."""
@@ -71,7 +71,7 @@ class PlainValue(Model):
 
 
 class Sum(Model):
-    """The sum of the first feature over the episode so far, the present step included: a recurrence to check by hand."""
+    """The sum of the first feature over the episode, the present step included: a recurrence to check by hand."""
 
     recurrent_state = {"sum": (1,)}
 
