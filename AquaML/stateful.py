@@ -25,6 +25,13 @@ ROLES = (WEIGHTS, TRAINING, RUN)
 class Stateful(abc.ABC):
     """An object whose state can be saved, checked against and restored."""
 
+    own_file = False
+    """Whether a run keeps this state, which is large, in a file beside each checkpoint; such an object has ``clear()``,
+    which makes it new, and may be absent from a checkpoint."""
+
+    is_saved = True
+    """Whether that file is written at all; only with ``own_file``."""
+
     @abc.abstractmethod
     def state_dict(self) -> Dict[str, Any]:
         """Return the state; the caller does not change it."""

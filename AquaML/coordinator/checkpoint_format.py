@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from AquaML.errors import (
     CheckpointWriteError,
     StateError,
 )
+from AquaML.stateful import Part
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "read_checkpoint", "read_metadata", "write_checkpoint"]
 
@@ -61,10 +62,13 @@ class Checkpoint:
     Attributes:
         metadata: Plain JSON values: kind, class names, configuration, counters, spaces.
         parts: Part name to ``{"role", "class", "state"}``; tensors are on the CPU.
+        beside: Large parts, whose states a :class:`~AquaML.coordinator.checkpoint_store.CheckpointStore` writes into a
+            file of their own; of a file that was read they are among the parts.
     """
 
     metadata: Dict[str, Any]
     parts: Dict[str, Dict[str, Any]]
+    beside: Sequence[Part] = ()
 
 
 # ---------------------------------------------------------------------- writing

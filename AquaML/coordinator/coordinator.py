@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import torch
+from loguru import logger
 
-from AquaML.coordinator.checkpoint_format import Checkpoint, read_checkpoint
+from AquaML.coordinator.checkpoint_format import Checkpoint
 from AquaML.coordinator.checkpoint_match import Differences
-from AquaML.coordinator.checkpoint_store import CheckpointStore
+from AquaML.coordinator.checkpoint_store import CheckpointStore, read_with_beside
 from AquaML.coordinator.device import AUTO, resolve_device
 from AquaML.coordinator.file_operations import FileOperations
 from AquaML.coordinator.random_state import RandomState, seed_everything
@@ -80,8 +81,10 @@ class Coordinator:
         return found + [Part("random_state", RUN, RandomState())]
 
     def checkpoint(self, metadata: Dict[str, Any]) -> Checkpoint:
-        """Collect the state of all components."""
-        return Checkpoint(metadata, collect_states(self.parts()))
+        """Collect the state of all components; that of large parts is left to who writes their file."""
+        parts = self.parts()
+        small = [part for part in parts if not part.stateful.own_file]
+        return Checkpoint(metadata, collect_states(small), [part for part in parts if part.stateful.own_file])
 
     def restore(self, path: Union[str, Path]) -> Dict[str, Any]:
         """Restore all components from the checkpoint of a run.
@@ -92,7 +95,7 @@ class Coordinator:
         Raises:
             CheckpointError: The file is missing, damaged, or of another run; nothing has changed.
         """
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_with_beside(path)
         if checkpoint.metadata.get("kind") != "run":
             raise CheckpointMismatchError(
                 "'{}' is no checkpoint of a run; weights alone are read by agent.load().".format(path)
@@ -106,12 +109,23 @@ class Coordinator:
                 own = compare(checkpoint.metadata.get(name), "'{}'".format(path))
                 found.algorithm += own.algorithm
                 found.spaces += own.spaces
+        parts = self.parts()
+        absent = [part for part in parts if part.stateful.own_file and part.name not in checkpoint.parts]
+        present = [part for part in parts if part not in absent]
         try:
-            found.misfits = find_misfits(self.parts(), checkpoint.parts)
+            found.misfits = find_misfits(present, checkpoint.parts)
             found.require_none(opening, advice)
-            apply_states(self.parts(), checkpoint.parts)
+            apply_states(present, checkpoint.parts)
         except StateError as error:
             raise CheckpointMismatchError("{}: {}. {}".format(opening, str(error).rstrip("."), advice)) from error
+        for part in absent:
+            logger.warning(
+                "'{}' was saved without '{}', which begins empty: the resumed run is an approximation of the "
+                "uninterrupted one.",
+                path,
+                part.name,
+            )
+            part.target.clear()
         return checkpoint.metadata
 
     def close(self) -> None:
