@@ -23,6 +23,7 @@ TINY = {
     "composite_actions.py": (["--timesteps", "70", "--num-envs", "16"], "Close to the part"),
     "custom_agent.py": (["--timesteps", "300"], "After training:  20 episodes"),
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
+    "dqn_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "evaluation_video.py": (["--timesteps", "70"], "100 pictures are in"),
     "isaacgym_ant.py": (
         ["--timesteps", "1100", "--num-envs", "8", "--device", "cpu"],

@@ -79,6 +79,9 @@ class Agent(abc.ABC):
     required_models: Sequence[str] = ()
     """Roles that must be given."""
 
+    acting_role: str = "policy"
+    """Role of the model that chooses actions, and whose observations :meth:`predict` needs."""
+
     recurrent_roles: Sequence[str] = ()
     """Roles whose model may have a recurrent state, because the agent keeps it."""
 
@@ -492,8 +495,8 @@ class Agent(abc.ABC):
                 tensor = torch.as_tensor(array, dtype=torch.float32 if array.dtype == np.float64 else None)
                 batch[name] = tensor.reshape((1,) + (tuple(tensor.shape) or (1,))).to(self.device)
             return batch
-        policy, specs = self.models.get("policy"), self.observation_layout.specs
-        needed = policy.input_names(specs) if isinstance(policy, Model) else list(specs)
+        model, specs = self.models.get(self.acting_role), self.observation_layout.specs
+        needed = model.input_names(specs) if isinstance(model, Model) else list(specs)
         for name, value in self.observation_layout.flatten_needed(observation, needed).items():
             spec = specs[name]
             stored = np.zeros((1,) + spec.shape, spec.dtype)

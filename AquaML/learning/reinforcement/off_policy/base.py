@@ -80,6 +80,7 @@ class OffPolicyAgent(Agent):
 
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[OffPolicyCfg] = None) -> None:
         super().__init__(self._with_targets(models), cfg)
+        self._require_models()
         self.normalizers: Dict[str, RunningNormalizer] = {}
         self.memory: Optional[ReplayMemory] = None
         self.optimizers: List[NetworkOptimizer] = []
@@ -87,6 +88,15 @@ class OffPolicyAgent(Agent):
         self.count = StepCount()
         self.register_part("count", self.count)
         self._progress = 0.0
+
+    def _require_models(self) -> None:
+        for role in self.required_models:
+            if not isinstance(self.models[role], Model):
+                raise AgentError(
+                    "{}: the model '{}' is a {}; expected a Model.".format(
+                        type(self).__name__, role, type(self.models[role]).__name__
+                    )
+                )
 
     def _with_targets(self, models: Any) -> Any:
         if not isinstance(models, Mapping):
@@ -252,7 +262,7 @@ class OffPolicyAgent(Agent):
     @property
     def acting_model(self) -> Model:
         """The model that chooses actions."""
-        return self.models["policy"]
+        return self.models[self.acting_role]
 
     @abc.abstractmethod
     def choose_actions(self, states: TensorDict, timestep: int, timesteps: int) -> Any:

@@ -6,12 +6,11 @@ from typing import Any, Mapping, Optional, Tuple
 import torch
 
 from AquaML.environment.action_transform import policy_specs
-from AquaML.errors import AgentError
-from AquaML.learning.model.base import Model
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.action_ranges import ActionRanges
 from AquaML.learning.reinforcement.off_policy.base import OffPolicyAgent
 from AquaML.learning.reinforcement.off_policy.critic_agent_cfg import CriticAgentCfg
+from AquaML.learning.reinforcement.off_policy.network_optimizer import trainable_parameters
 from AquaML.learning.reinforcement.off_policy.transitions import Transitions
 
 
@@ -38,17 +37,10 @@ class CriticAgent(OffPolicyAgent):
         super().__init__(models, cfg)
         self.policy: Any = self.models["policy"]
         self.critic, self.target_critic = self.models["critic"], self.models["target_critic"]
-        for role in ("policy", "critic"):
-            if not isinstance(self.models[role], Model):
-                raise AgentError(
-                    "{}: the model '{}' is a {}; expected a Model.".format(
-                        type(self).__name__, role, type(self.models[role]).__name__
-                    )
-                )
         self.check_policy()
         rate = self.cfg.learning_rate
         self.critic_optimizer = self.add_optimizer(
-            "critic", [{"params": _trainable(self.critic), "lr": _first(self.cfg.critic_learning_rate, rate)}]
+            "critic", [{"params": trainable_parameters(self.critic), "lr": _first(self.cfg.critic_learning_rate, rate)}]
         )
         self.policy_optimizer = self.add_optimizer("policy", self.policy_groups())
 
@@ -62,7 +54,7 @@ class CriticAgent(OffPolicyAgent):
     def policy_groups(self) -> Any:
         """Return the parameter groups that descend the policy's loss."""
         rate = _first(self.cfg.policy_learning_rate, self.cfg.learning_rate)
-        return [{"params": _trainable(self.policy), "lr": rate}]
+        return [{"params": trainable_parameters(self.policy), "lr": rate}]
 
     def _bind_policy(self, actions: Any, action_bounds: str) -> None:
         super()._bind_policy(actions, action_bounds)
@@ -141,10 +133,6 @@ class CriticAgent(OffPolicyAgent):
 def smallest(values: torch.Tensor) -> torch.Tensor:
     """Return the smallest of several critics' values, ``(B, 1)``."""
     return values if values.shape[1] == 1 else values.min(dim=1, keepdim=True).values
-
-
-def _trainable(model: torch.nn.Module) -> Any:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _first(own: Optional[float], common: float) -> float:

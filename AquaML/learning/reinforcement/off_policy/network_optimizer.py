@@ -69,3 +69,8 @@ class NetworkOptimizer:
         if self._steps:
             self._steps = []
             self._guard.begin()
+
+
+def trainable_parameters(model: torch.nn.Module) -> List[torch.nn.Parameter]:
+    """Return the parameters of a network that are to be learned."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -9,6 +9,7 @@ from AquaML.environment.spaces import SpaceLayout
 from AquaML.errors import AgentError, AquaMLError
 from AquaML.learning.finite_guard import of_step, require_finite
 from AquaML.learning.reinforcement.base import Agent, TensorDict
+from AquaML.learning.reinforcement.exploration import epsilon_greedy, exploration_chance
 from AquaML.learning.reinforcement.tabular.table import ActionValueTable
 from AquaML.learning.reinforcement.tabular.tabular_cfg import TabularCfg
 from AquaML.stateful import WEIGHTS
@@ -75,14 +76,11 @@ class TabularAgent(Agent):
 
     def exploration(self, timestep: int, timesteps: int) -> float:
         """Return the chance of a random action at a vector step."""
-        cfg = self.cfg
-        passed = min(1.0, timestep / max(1.0, cfg.exploration_share * timesteps))
-        return cfg.exploration + (cfg.final_exploration - cfg.exploration) * passed
+        return exploration_chance(self.cfg, timestep, timesteps)
 
     def _explore(self, rows: torch.Tensor, chance: float) -> torch.Tensor:
         table = self._require_table()
-        drawn = torch.randint(table.values.shape[1], (len(rows), 1), device=self.device)
-        return torch.where(torch.rand(len(rows), 1, device=self.device) < chance, drawn, table.best_actions(rows))
+        return epsilon_greedy(table.best_actions(rows), table.values.shape[1], chance)
 
     # ------------------------------------------------------------------ learning
 
