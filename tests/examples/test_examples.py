@@ -38,6 +38,10 @@ TINY = {
     ),
     "ppo_pendulum_example.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return"),
     "privileged_critic.py": (["--timesteps", "70", "--num-envs", "16"], "The value reads ['state', 'privileged']."),
+    "recurrent_pendulum.py": (
+        ["--timesteps", "130", "--num-envs", "2", "--episodes", "2"],
+        "Deterministic return over 2",
+    ),
     "resume_training.py": (["--timesteps", "130", "--num-envs", "8"], "Training is complete"),
     "rpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "simple_ppo_pendulum.py": (["--timesteps", "130", "--num-envs", "2"], "20 episodes, return"),
