@@ -27,6 +27,10 @@ TABLES: List[Tuple[Path, Type[Config]]] = [
     (DOCUMENTS / "tabular.md", TabularCfg),
     (DOCUMENTS / "trainer.md", TrainerConfig),
     (CHINESE / "ppo.md", PPOCfg),
+    (CHINESE / "a2c.md", A2CCfg),
+    (CHINESE / "rpo.md", RPOCfg),
+    (CHINESE / "trpo.md", TRPOCfg),
+    (CHINESE / "tabular.md", TabularCfg),
 ]
 
 

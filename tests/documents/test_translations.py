@@ -7,7 +7,8 @@ from typing import List
 import pytest
 from pages import CHINESE_PAGES, DOCUMENTS, REPOSITORY, fenced_blocks, name_of
 
-MAIN_PAGES = {"index.md", "getting_started.md", "concepts.md", "ppo.md", "troubleshooting.md"}
+MAIN_PAGES = {"index.md", "getting_started.md", "concepts.md", "troubleshooting.md"}
+ALGORITHMS = {"algorithms.md", "ppo.md", "a2c.md", "rpo.md", "trpo.md", "tabular.md"}
 
 
 def original_of(page: Path) -> Path:
@@ -20,7 +21,7 @@ def heading_levels(page: Path) -> List[int]:
 
 
 def test_the_main_pages_are_there() -> None:
-    assert {page.name for page in CHINESE_PAGES} >= MAIN_PAGES
+    assert {page.name for page in CHINESE_PAGES} >= MAIN_PAGES | ALGORITHMS
 
 
 @pytest.mark.parametrize("page", CHINESE_PAGES, ids=name_of)
