@@ -10,6 +10,7 @@ import torch
 
 from AquaML.errors import StateError, StorageError
 from AquaML.learning.memory.priorities import Priorities
+from AquaML.learning.memory.sampling import uniform_places
 from AquaML.stateful import Stateful, require_keys, tensor_differences
 
 PACKED = "packed"
@@ -72,6 +73,11 @@ class ReplayMemory(Stateful):
     def transitions(self) -> int:
         """Number of stored transitions, over all environments."""
         return self.size * self.num_envs
+
+    @property
+    def _extent(self) -> int:
+        """Rows from the first on that hold anything: all of them once the ring is full, even if some were dropped."""
+        return self.size if self.cursor == self.size else self.rows
 
     def create_tensor(self, name: str, shape: Tuple[int, ...], dtype: torch.dtype) -> None:
         """Announce a key; memory is allocated at the first :meth:`write`.
@@ -188,6 +194,20 @@ class ReplayMemory(Stateful):
 
     # ------------------------------------------------------------------ reading
 
+    def draw(self, number: int) -> torch.Tensor:
+        """Draw places of stored transitions, each alike and independently: a place may come up twice.
+
+        Args:
+            number: How many.
+
+        Returns:
+            ``(number,)`` int64.
+        """
+        places = uniform_places(self.transitions, number, self.device)
+        oldest = (self.cursor - self.size) % self.rows
+        # Only what was dropped out of a full ring leaves a hole in it, just before the oldest row.
+        return places if oldest == 0 or self.size == self.rows else self.following(places, oldest)
+
     def _view(self, name: str) -> torch.Tensor:
         """Return a key as ``(rows * num_envs, *shape)``, sharing memory."""
         if name not in self._columns:
@@ -249,7 +269,7 @@ class ReplayMemory(Stateful):
 
     def state_dict(self) -> Dict[str, Any]:
         """Return the counters and all stored rows."""
-        used = self.size * self.num_envs
+        used = self._extent * self.num_envs
         tensors = {name: tensor[:used] for name, tensor in self._tensors.items()}
         if self.directory is None:
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -264,10 +284,10 @@ class ReplayMemory(Stateful):
         require_keys(counters, ("cursor", "size", "written", "fresh"), "memory")
         size = counters["size"]
         in_order = 0 <= size <= self.rows and 0 <= counters["fresh"] <= size and 0 <= counters["cursor"] < self.rows
-        if not in_order or (size < self.rows and counters["cursor"] != size):
+        if not in_order:
             raise StateError("memory: {} do not fit {} vector steps".format(counters, self.rows))
         self.allocate()
-        used = size * self.num_envs
+        used = (size if counters["cursor"] == size else self.rows) * self.num_envs
         expected = {name: tensor[:used] for name, tensor in self._tensors.items()} if used else {}
         lines = tensor_differences(expected, state["tensors"])
         if (state["priorities"] is None) != (self.priorities is None):

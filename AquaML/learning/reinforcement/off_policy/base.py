@@ -14,7 +14,6 @@ from AquaML.errors import AgentError, AquaMLError, NonFiniteError, StorageError
 from AquaML.learning.finite_guard import SKIP, Numbers, require_finite
 from AquaML.learning.memory.priorities import Priorities
 from AquaML.learning.memory.replay import ReplayMemory, rows_for
-from AquaML.learning.memory.sampling import uniform_places
 from AquaML.learning.model.base import Model
 from AquaML.learning.model.normalizer import RunningNormalizer
 from AquaML.learning.reinforcement.base import Agent, TensorDict
@@ -344,7 +343,8 @@ class OffPolicyAgent(Agent):
         memory, cfg = self.memory, self.cfg
         if memory is None:
             return
-        due = memory.size >= max(1, cfg.learning_starts) and memory.written % cfg.update_interval == 0
+        enough = max(1, min(cfg.learning_starts, memory.rows))
+        due = memory.size >= enough and memory.written % cfg.update_interval == 0
         if due or self.device.type == "cpu":
             self._take_fresh(memory)
         if due:
@@ -409,7 +409,7 @@ class OffPolicyAgent(Agent):
         assert memory is not None
         weights = None
         if memory.priorities is None:
-            places = uniform_places(memory.transitions, cfg.batch_size, self.device)
+            places = memory.draw(cfg.batch_size)
         else:
             places, weights = memory.priorities.draw(cfg.batch_size, memory.transitions, self._progress)
         batch = gather_transitions(memory, places, cfg.n_steps, cfg.discount_factor)

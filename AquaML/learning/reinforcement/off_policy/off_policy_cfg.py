@@ -40,7 +40,7 @@ class OffPolicyCfg(LearningCfg):
     """Vector steps at the beginning in which actions are drawn uniformly."""
 
     learning_starts: int = option(1_000, at_least=0)
-    """Vector steps that the memory must hold before the first update."""
+    """Vector steps that the memory must hold before the first update; a full memory suffices."""
 
     update_interval: int = option(1, at_least=1)
     """Vector steps between updates."""
