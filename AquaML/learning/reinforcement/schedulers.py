@@ -1,6 +1,7 @@
 """Learning-rate schedules, called in one form whatever their kind."""
 
 import inspect
+import warnings
 from collections import Counter
 from typing import Any, Dict, Optional, Type, Union
 
@@ -133,10 +134,14 @@ class LearningRateSchedule:
             kl: Mean divergence of the policy; read by :class:`KLAdaptiveLR`.
             loss: Mean total loss; read by ``ReduceLROnPlateau``.
         """
-        if self._metric is None:
-            self.scheduler.step()
-        else:
-            self.scheduler.step(float(kl if self._metric == "kl" else loss))
+        with warnings.catch_warnings():
+            # torch suspects a mistake where the optimiser has not stepped yet: a policy may wait for its critic, and a
+            # step may have been left out.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
+            if self._metric is None:
+                self.scheduler.step()
+            else:
+                self.scheduler.step(float(kl if self._metric == "kl" else loss))
 
     def state_dict(self) -> Dict[str, Any]:
         """Return the scheduler's state without functions."""
