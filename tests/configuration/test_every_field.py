@@ -271,6 +271,9 @@ NETWORKS_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "policy_inputs": (["velocity"], ERROR, {}),
     "value_inputs": (["velocity"], ERROR, {}),
     "distribution": ("beta", PARAMETERS, {}),
+    "state_dependent_std": (True, PARAMETERS, {}),
+    "min_log_std": (-1.0, PARAMETERS, {"state_dependent_std": True}),
+    "max_log_std": (0.0, PARAMETERS, {}),
 }
 EXPERIMENT_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "networks": (NetworksCfg(hidden_sizes=[8]), PARAMETERS, {}),

@@ -32,8 +32,17 @@ class NetworksCfg(Config):
     value_inputs: Optional[List[str]] = option(None)
     """Observations for the value function; None: all."""
 
-    distribution: str = option("gaussian", choices=("gaussian", "squashed", "beta"))
-    """Of Box actions: Gaussian, Gaussian squashed into the action's bounds, or Beta."""
+    distribution: str = option("gaussian", choices=("gaussian", "multivariate", "squashed", "beta"))
+    """Of Box actions: a Gaussian, one with a full covariance, one squashed into the action's bounds, or Beta."""
+
+    state_dependent_std: bool = option(False)
+    """True: the network computes standard deviations from the observation; False: they are a free parameter."""
+
+    min_log_std: Optional[float] = option(None)
+    """Floor of the logarithm of the standard deviation; None: the distribution's own."""
+
+    max_log_std: Optional[float] = option(None)
+    """Cap of the logarithm of the standard deviation; None: the distribution's own."""
 
 
 @dataclasses.dataclass
