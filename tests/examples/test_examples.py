@@ -25,6 +25,7 @@ TINY = {
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
     "dqn_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "evaluation_video.py": (["--timesteps", "70"], "100 pictures are in"),
+    "image_and_vector.py": (["--timesteps", "60", "--num-envs", "4"], "Action for one observation"),
     "isaacgym_ant.py": (
         ["--timesteps", "1100", "--num-envs", "8", "--device", "cpu"],
         "Sum of rewards over 1,000 steps: -",
