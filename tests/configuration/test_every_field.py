@@ -180,6 +180,8 @@ PPO_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "rollouts": (16, PARAMETERS, {}),
     "memory_size": (40, FIGURES, {}),
     "discount_factor": (0.5, PARAMETERS, {}),
+    # With a recurrent model it is in tests/reinforcement/test_recurrent.py; with another one it is refused.
+    "sequence_length": (4, ERROR, {}),
     "gae_lambda": (0.2, PARAMETERS, {}),
     "reward_scale": (0.1, PARAMETERS, {"value_normalizer": False}),
     "reward_shaper": (tripled, PARAMETERS, {}),
@@ -274,6 +276,8 @@ NETWORKS_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "state_dependent_std": (True, PARAMETERS, {}),
     "min_log_std": (-1.0, PARAMETERS, {"state_dependent_std": True}),
     "max_log_std": (0.0, PARAMETERS, {}),
+    "recurrent": ("gru", PARAMETERS, {}),
+    "recurrent_size": (8, PARAMETERS, {"recurrent": "gru"}),
 }
 EXPERIMENT_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "networks": (NetworksCfg(hidden_sizes=[8]), PARAMETERS, {}),
@@ -319,7 +323,11 @@ PREPARATIONS: Dict[str, Callable[[], None]] = {
     "resume": earlier_run,
     "on_save_error": earlier_run_with_a_folder_in_the_way,
 }
-WORDS_OF_ERRORS = {"on_save_error": "step_64.aqua", "non_finite": "The value target of environment 0 holds nan"}
+WORDS_OF_ERRORS = {
+    "on_save_error": "step_64.aqua",
+    "non_finite": "The value target of environment 0 holds nan",
+    "sequence_length": "PPOCfg.sequence_length is 4, but no model has a recurrent state",
+}
 
 
 @pytest.mark.parametrize(

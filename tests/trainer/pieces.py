@@ -1,6 +1,6 @@
 """Small agents and comparisons that the trainer's tests share."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ def make_trainer(
     agent: Dict[str, Any] = None,
     shared: bool = False,
     kind: Any = PPO,
+    networks: Optional[Dict[str, Any]] = None,
     **trainer: Any,
 ) -> SequentialTrainer:
     """A seeded agent on a Gymnasium environment, quiet and small."""
     AquaML.seed_everything(1)
     env = GymnasiumWrapper(env_id, num_envs=num_envs)
-    models = default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared)
+    models = default_models(env.getEnvInfo(), hidden_sizes=(16,), shared=shared, **networks or {})
     options = dict(rollouts=16, mini_batches=2, device="cpu")
     options.update({name: 2 for name in ("learning_epochs", "value_epochs") if name in kind.config_class.field_names()})
     options.update(agent or {})

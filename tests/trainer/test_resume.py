@@ -16,6 +16,7 @@ from AquaML.coordinator.checkpoint_format import read_checkpoint
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import CheckpointError, CheckpointMismatchError, CheckpointNotFoundError, TrainerError
 from AquaML.learning.reinforcement.on_policy.a2c import A2C
+from AquaML.learning.reinforcement.on_policy.ppo import PPO
 from AquaML.learning.reinforcement.on_policy.rpo import RPO
 from AquaML.learning.reinforcement.on_policy.trpo import TRPO
 from AquaML.learning.trainers.sequential import SequentialTrainer
@@ -89,6 +90,46 @@ def test_every_algorithm_resumes_at_an_update_and_between_two(kind: Any, env_id:
     second.train()
     assert differences(whole.state_dict(), second.state_dict()) == []
     assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
+
+
+@pytest.mark.parametrize("stop", [32, 41, 46])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind, cell", [(PPO, "gru"), (PPO, "lstm"), (A2C, "lstm")])
+def test_recurrent_states_are_taken_up_at_an_update_in_a_block_and_in_an_episode(
+    kind: Any, cell: str, shared: bool, stop: int
+) -> None:
+    settings: Dict[str, Any] = {
+        "kind": kind,
+        "env_id": "CartPole-v1",
+        "shared": shared,
+        "networks": {"recurrent": cell, "recurrent_size": 6},
+        "agent": {"sequence_length": 8},
+    }
+    whole = make_trainer(run_name="whole", **settings)
+    whole.train()
+    cut = make_trainer(run_name="parts", hooks=[StopAt(stop)], **settings)
+    cut.train()
+    states = agent_state(cut.agent)["recurrent_states"]["state"]["states"]["policy"]
+    assert all(bool(state.any()) for state in states.values())
+    second = make_trainer(resume="runs/parts", **settings)
+    torch.rand(7)
+    second.train()
+    assert differences(agent_state(whole.agent), agent_state(second.agent)) == []
+    assert differences(whole.state_dict(), second.state_dict()) == []
+    assert rows_without_time(Path("runs/whole")) == rows_without_time(Path("runs/parts"))
+
+
+def test_a_run_with_another_memory_is_refused() -> None:
+    make_trainer(run_name="parts", hooks=[StopAt(20)], networks={"recurrent": "gru", "recurrent_size": 6}).train()
+    for networks in ({"recurrent": "lstm", "recurrent_size": 6}, {"recurrent": "gru", "recurrent_size": 7}, {}):
+        with pytest.raises(CheckpointMismatchError):
+            make_trainer(resume="runs/parts", networks=networks).train()
+    with pytest.raises(CheckpointMismatchError, match="states of blocks"):
+        make_trainer(
+            resume="runs/parts",
+            networks={"recurrent": "gru", "recurrent_size": 6},
+            agent={"sequence_length": 8},
+        ).train()
 
 
 @pytest.mark.parametrize("timesteps, rows", [(32, [16, 32]), (40, [16, 32, 40])])

@@ -44,6 +44,12 @@ class NetworksCfg(Config):
     max_log_std: Optional[float] = option(None)
     """Cap of the logarithm of the standard deviation; None: the distribution's own."""
 
+    recurrent: Optional[str] = option(None, choices=(None, "gru", "lstm"))
+    """Recurrent layer between features and hidden layers; None: no memory."""
+
+    recurrent_size: int = option(64, at_least=1)
+    """Number of features of the recurrent layer."""
+
 
 @dataclasses.dataclass
 class ExperimentCfg(Config):
