@@ -1,6 +1,6 @@
 """Ready-made networks for agents that learn action values: policies with critics, and Q-networks."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
 from torch import nn
@@ -29,8 +29,10 @@ def default_actor_critic(
     policy_inputs: Optional[List[str]] = None,
     critic_inputs: Optional[List[str]] = None,
     encoders: Optional[Mapping[str, Encoder]] = None,
+    layer_norm: bool = False,
+    atoms: Optional[int] = None,
 ) -> Dict[str, Model]:
-    """Make a policy and critics for SAC, TD3 and DDPG.
+    """Make a policy and critics for SAC, TD3, DDPG and FastSAC.
 
     Weights are drawn as PyTorch draws them, which is what these algorithms were published with.
 
@@ -44,6 +46,9 @@ def default_actor_critic(
         policy_inputs: Observations for the policy; None: all but ``"privileged"`` and what is below it.
         critic_inputs: Observations for the critics; None: all. Actions are read besides.
         encoders: Observation name to an encoder, as in :class:`~AquaML.learning.model.encoders.FeatureExtractor`.
+        layer_norm: Whether every hidden layer is normalised before its activation (Ba et al., 2016).
+        atoms: Number of values over which critics spread probability, for FastSAC: they then return ``"logits"``;
+            None: they return ``"values"``.
 
     Returns:
         ``{"policy": …, "critic": …}``.
@@ -58,7 +63,7 @@ def default_actor_critic(
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     actions = policy_specs(env_info["action_cfg"], env_info["action_bounds"])
     names = _policy_names(observations, policy_inputs)
-    layers = (tuple(hidden_sizes), activation)
+    layers = Layers(hidden_sizes, activation, layer_norm)
     if policy == "deterministic" and len(actions) > 1:
         raise ModelError(
             "default_actor_critic(policy='deterministic') is for one action; there are {}. Write a DeterministicModel "
@@ -68,7 +73,7 @@ def default_actor_critic(
     made = {name: kind(observations, names, spec, layers, encoders) for name, spec in actions.items()}
     return {
         "policy": next(iter(made.values())) if len(made) == 1 else CompositeModel(made),
-        "critic": Critics(observations, actions, critic_inputs or list(observations), critics, layers, encoders),
+        "critic": Critics(observations, actions, critic_inputs or list(observations), critics, layers, encoders, atoms),
     }
 
 
@@ -108,7 +113,7 @@ def default_q_network(
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     names = _policy_names(observations, inputs)
     return {
-        "q_network": QNetwork(observations, names, spec.sizes[0], dueling, (tuple(hidden_sizes), activation), encoders)
+        "q_network": QNetwork(observations, names, spec.sizes[0], dueling, Layers(hidden_sizes, activation), encoders)
     }
 
 
@@ -116,15 +121,28 @@ def _policy_names(observations: Mapping[str, TensorSpec], chosen: Optional[List[
     return chosen or [name for name in observations if not is_privileged(name)] or list(observations)
 
 
-Layers = Tuple[Sequence[int], str]
-"""Widths of the hidden layers, and the name of the activation after each."""
+class Layers(NamedTuple):
+    """Hidden layers.
+
+    Attributes:
+        sizes: Width of each.
+        activation: Name of what comes after each.
+        layer_norm: Whether each is normalised before its activation.
+    """
+
+    sizes: Sequence[int]
+    activation: str
+    layer_norm: bool = False
 
 
 def perceptron(inputs: int, layers: Layers, outputs: int) -> nn.Sequential:
-    """Return hidden layers with an activation after each, and a linear output; drawn as PyTorch draws weights."""
+    """Return hidden layers and a linear output; drawn as PyTorch draws weights."""
     modules: List[nn.Module] = []
-    for width in layers[0]:
-        modules += [nn.Linear(inputs, width), activation_layer(layers[1])]
+    for width in layers.sizes:
+        modules.append(nn.Linear(inputs, width))
+        if layers.layer_norm:
+            modules.append(nn.LayerNorm(width))
+        modules.append(activation_layer(layers.activation))
         inputs = width
     return nn.Sequential(*modules, nn.Linear(inputs, outputs))
 
@@ -216,6 +234,7 @@ class Critics(Model):
         number: How many critics.
         layers: Widths and activation.
         encoders: Encoders by observation.
+        atoms: Number of values over which each spreads probability; None: it names one value.
     """
 
     def __init__(
@@ -226,6 +245,7 @@ class Critics(Model):
         number: int,
         layers: Layers,
         encoders: Optional[Mapping[str, Encoder]] = None,
+        atoms: Optional[int] = None,
     ) -> None:
         specs = dict(observations, **actions)
         inputs = list(names) + list(actions)
@@ -233,12 +253,16 @@ class Critics(Model):
         super().__init__(_model_cfg(inputs, extractor))
         self.extractor = extractor
         self.bind(specs)
-        self.critics = nn.ModuleList([perceptron(extractor.size, layers, 1) for _ in range(number)])
+        self.atoms = atoms
+        self.critics = nn.ModuleList([perceptron(extractor.size, layers, atoms or 1) for _ in range(number)])
 
-    def compute(self, data_dict: Any) -> torch.Tensor:
-        """Return values, ``(B, number)``."""
+    def compute(self, data_dict: Any) -> ModelOutput:
+        """Return ``"values"`` ``(B, number)``, or ``"logits"`` ``(B, number, atoms)``."""
         features = self.extractor(data_dict)
-        return torch.cat([critic(features) for critic in self.critics], dim=1)
+        outputs = [critic(features) for critic in self.critics]
+        if self.atoms is None:
+            return {"values": torch.cat(outputs, dim=1)}
+        return {"logits": torch.stack(outputs, dim=1)}
 
 
 class QNetwork(Model):

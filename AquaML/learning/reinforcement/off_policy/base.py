@@ -20,7 +20,7 @@ from AquaML.learning.reinforcement.base import Agent, TensorDict
 from AquaML.learning.reinforcement.observation_normalizers import PART_PREFIX, make_normalizers, normalized
 from AquaML.learning.reinforcement.off_policy.network_optimizer import NetworkOptimizer
 from AquaML.learning.reinforcement.off_policy.off_policy_cfg import OffPolicyCfg
-from AquaML.learning.reinforcement.off_policy.target_network import frozen_copy, update_target
+from AquaML.learning.reinforcement.off_policy.target_network import TargetUpdate, frozen_copy
 from AquaML.learning.reinforcement.off_policy.transitions import (
     ACTION,
     ENDED,
@@ -87,6 +87,10 @@ class OffPolicyAgent(Agent):
         self.count = StepCount()
         self.register_part("count", self.count)
         self._progress = 0.0
+        self._target_updates = [
+            TargetUpdate(self.models["target_" + role], self.models[role], self.cfg.target_smoothing)
+            for role in self.target_roles
+        ]
 
     def _require_models(self) -> None:
         for role in self.required_models:
@@ -398,10 +402,11 @@ class OffPolicyAgent(Agent):
         if self.device.type == "cpu" or self.count.gradient_steps % self.CHECK_INTERVAL == 0:
             self.check_learning()
         for schedule in self.schedulers:
-            schedule.step(None, self._last_loss)
+            schedule.step(None, self.last_loss)
         self.finite_guard.finished_update()
 
-    _last_loss: Any = 0.0
+    last_loss: Any = 0.0
+    """What :meth:`learn` leaves for schedulers that go by a loss, shape ``()``."""
 
     def sample(self) -> Transitions:
         """Draw a batch; observations are normalised by the present statistics."""
@@ -448,8 +453,8 @@ class OffPolicyAgent(Agent):
     def move_targets(self) -> None:
         """Let the target networks follow, if it is time."""
         if self.count.gradient_steps % self.cfg.target_interval == 0:
-            for role in self.target_roles:
-                update_target(self.models["target_" + role], self.models[role], self.cfg.target_smoothing)
+            for update in self._target_updates:
+                update.move()
 
     def check_learning(self) -> None:
         """Name the first loss or gradient that was not finite since the last look; one read per network.

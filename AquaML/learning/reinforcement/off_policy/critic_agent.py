@@ -6,6 +6,7 @@ from typing import Any, Mapping, Optional, Tuple
 import torch
 
 from AquaML.environment.action_transform import policy_specs
+from AquaML.learning.model.base import ModelOutput
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.action_ranges import ActionRanges
 from AquaML.learning.reinforcement.off_policy.base import OffPolicyAgent
@@ -74,8 +75,12 @@ class CriticAgent(OffPolicyAgent):
             states: Normalised observations.
             actions: Actions by name, in their own units.
         """
+        return self.critic_outputs(critic, states, actions)["values"]
+
+    def critic_outputs(self, critic: Any, states: TensorDict, actions: TensorDict) -> ModelOutput:
+        """Return everything that a critic says of actions."""
         inputs = dict(states, **self.action_ranges.to_symmetric(actions))
-        return critic.outputs(critic.select_inputs(inputs))["values"]
+        return critic.outputs(critic.select_inputs(inputs))
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
@@ -86,6 +91,13 @@ class CriticAgent(OffPolicyAgent):
 
     def learn(self, batch: Transitions) -> None:
         """Take a step of the critic, now and then of the policy, and move the targets."""
+        self.learn_critic(batch)
+        if self.count.gradient_steps % self.cfg.policy_interval == 0:
+            self.learn_policy(batch)
+            self.move_targets()
+
+    def learn_critic(self, batch: Transitions) -> None:
+        """Take a step of the critic towards its targets."""
         with torch.no_grad():
             targets = batch.rewards + batch.discounts * self.next_values(batch)
         values = self.judge(self.critic, batch.states, batch.actions)
@@ -93,13 +105,10 @@ class CriticAgent(OffPolicyAgent):
         loss = self.critic_loss(batch, errors)
         self.track("gradient/critic", self.critic_optimizer.descend(loss))
         self.take_notice(batch, errors.abs().mean(dim=1, keepdim=True))
-        self._last_loss = loss.detach()
+        self.last_loss = loss.detach()
         self.track("loss/critic", loss)
         self.track("value/mean", values.mean())
         self.track("value/target", targets.mean())
-        if self.count.gradient_steps % self.cfg.policy_interval == 0:
-            self.learn_policy(batch)
-            self.move_targets()
 
     def critic_loss(self, batch: Transitions, errors: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error, summed over critics, shape ``()``.

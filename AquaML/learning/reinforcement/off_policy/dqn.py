@@ -95,7 +95,7 @@ class DQN(OffPolicyAgent):
         loss = batch.mean(functional.smooth_l1_loss(values, targets, reduction="none"))
         self.track("gradient/q_network", self.optimizer.descend(loss))
         self.take_notice(batch, (values - targets).abs())
-        self._last_loss = loss.detach()
+        self.last_loss = loss.detach()
         self.track("loss/q_network", loss)
         self.track("value/mean", values.mean())
         self.track("value/target", targets.mean())

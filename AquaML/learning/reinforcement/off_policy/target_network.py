@@ -14,9 +14,8 @@ def frozen_copy(model: torch.nn.Module) -> torch.nn.Module:
     return target
 
 
-@torch.no_grad()
-def update_target(target: torch.nn.Module, model: torch.nn.Module, smoothing: float) -> None:
-    """Move a target network towards the learned one: ``target += smoothing * (model - target)``.
+class TargetUpdate:
+    """Lets a target network follow the learned one: ``target += smoothing * (model - target)``.
 
     Buffers, such as the statistics of batch normalisation, are copied: they are averages already.
 
@@ -25,13 +24,22 @@ def update_target(target: torch.nn.Module, model: torch.nn.Module, smoothing: fl
         model: The learned network.
         smoothing: tau, 0 … 1; 1 copies.
     """
-    ours, theirs = list(target.parameters()), list(model.parameters())
-    if smoothing >= 1.0:
-        _copy(ours, theirs)
-    else:
-        torch._foreach_mul_(ours, 1.0 - smoothing)
-        torch._foreach_add_(ours, theirs, alpha=smoothing)
-    _copy(list(target.buffers()), list(model.buffers()))
+
+    def __init__(self, target: torch.nn.Module, model: torch.nn.Module, smoothing: float) -> None:
+        self._smoothing = smoothing
+        # Listed once: walking through the modules costs more than the update of a small network.
+        self._targets, self._sources = list(target.parameters()), list(model.parameters())
+        self._modules = (target, model)
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Move the target network once."""
+        if self._smoothing >= 1.0:
+            _copy(self._targets, self._sources)
+        else:
+            torch._foreach_mul_(self._targets, 1.0 - self._smoothing)
+            torch._foreach_add_(self._targets, self._sources, alpha=self._smoothing)
+        _copy(*[list(module.buffers()) for module in self._modules])
 
 
 def _copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:

@@ -1,0 +1,119 @@
+"""SAC for many parallel environments, with distributional critics.
+
+After Seo et al., 2025, "FastTD3" and "Learning sim-to-real humanoid locomotion in 15 minutes" (FastSAC), and the scale
+of rewards of Lee et al., 2025, "Hyperspherical normalization for scalable deep reinforcement learning".
+"""
+
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+
+from AquaML.learning.reinforcement.base import TensorDict
+from AquaML.learning.reinforcement.off_policy.fast_sac_cfg import FastSACCfg
+from AquaML.learning.reinforcement.off_policy.return_scale import ReturnScale
+from AquaML.learning.reinforcement.off_policy.sac import SAC
+from AquaML.learning.reinforcement.off_policy.transitions import Transitions
+from AquaML.learning.reinforcement.off_policy.value_distribution import ValueDistribution
+from AquaML.stateful import TRAINING
+
+
+class FastSAC(SAC):
+    """SAC whose critics predict how returns are distributed, so that large, rare batches teach them enough.
+
+    The critic returns ``"logits"`` ``(B, critics, atoms)``; targets go on from the distribution of the critic with the
+    smaller mean, and the critics descend the cross entropy with it. Networks with normalised layers suit this best
+    (:func:`~AquaML.learning.model.default_actor_critic` with ``atoms=`` and ``layer_norm=True``).
+
+    Args:
+        models: ``"policy"``, a squashed Gaussian, and ``"critic"``.
+        cfg: The configuration; None: defaults.
+    """
+
+    config_class = FastSACCfg
+    cfg: FastSACCfg
+
+    def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[FastSACCfg] = None) -> None:
+        super().__init__(models, cfg)
+        self.distribution = ValueDistribution(self.cfg.value_limit, self.cfg.atoms, self.device)
+        self.return_scale: Optional[ReturnScale] = None
+
+    def prepare_training(self) -> None:
+        """Allocate the memory, and begin to follow returns; see :meth:`OffPolicyAgent.prepare_training`."""
+        super().prepare_training()
+        if self.return_scale is None:
+            assert self.num_envs is not None
+            cfg = self.cfg
+            self.return_scale = ReturnScale(cfg.discount_factor, cfg.value_limit, self.num_envs, self.device)
+            self.register_part("return_scale", self.return_scale, TRAINING)
+
+    def check_models(self, states: TensorDict, actions: TensorDict) -> None:
+        """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
+        with torch.no_grad():
+            drawn = self.name_actions(self.policy.act_deterministic(self.policy.select_inputs(states))["actions"])
+            outputs = self.critic.outputs(dict(states, **drawn))
+            self.critic.require_output(outputs, "logits", (2, None, self.cfg.atoms))
+
+    def record_transition(
+        self,
+        states: TensorDict,
+        actions: TensorDict,
+        rewards: torch.Tensor,
+        next_states: TensorDict,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        infos: Dict[str, Any],
+        timestep: int,
+        timesteps: int,
+    ) -> None:
+        """Write one vector step into the memory, and follow the returns; see :meth:`Agent.record_transition`."""
+        super().record_transition(
+            states, actions, rewards, next_states, terminated, truncated, infos, timestep, timesteps
+        )
+        assert self.return_scale is not None
+        self.return_scale.follow(rewards, terminated | truncated, infos.get("valid"))
+
+    def on_interruption(self) -> None:
+        """End the running episodes; see :meth:`OffPolicyAgent.on_interruption`."""
+        super().on_interruption()
+        if self.return_scale is not None:
+            self.return_scale.interrupt()
+
+    def batch_rewards(self, rewards: torch.Tensor) -> torch.Tensor:
+        """Return rewards in the scale in which no return exceeds ``value_limit``."""
+        assert self.return_scale is not None
+        return super().batch_rewards(rewards) * self.return_scale.factor()
+
+    # ------------------------------------------------------------------ learning
+
+    def judge(self, critic: Any, states: TensorDict, actions: TensorDict) -> torch.Tensor:
+        """Return the critics' mean values, ``(B, critics)``."""
+        return self.distribution.expected(self.judge_distribution(critic, states, actions))
+
+    def judge_distribution(self, critic: Any, states: TensorDict, actions: TensorDict) -> torch.Tensor:
+        """Return the critics' logits, ``(B, critics, atoms)``."""
+        return self.critic_outputs(critic, states, actions)["logits"].float()
+
+    @torch.no_grad()
+    def target_distribution(self, batch: Transitions) -> torch.Tensor:
+        """Return how the returns of a batch are distributed by the target critics, ``(B, atoms)``."""
+        actions, log_prob = self.drawn(batch.next_states)
+        logits = self.judge_distribution(self.target_critic, batch.next_states, actions)
+        lowest = self.distribution.expected(logits).argmin(dim=1)
+        chosen = torch.softmax(logits[torch.arange(len(logits), device=logits.device), lowest], dim=-1)
+        offsets = batch.rewards - batch.discounts * self.temperature() * self.in_places(log_prob)
+        return self.distribution.projected(chosen, offsets, batch.discounts)
+
+    def learn_critic(self, batch: Transitions) -> None:
+        """Take a step of the critics towards the target's distribution."""
+        targets = self.target_distribution(batch)
+        logits = self.judge_distribution(self.critic, batch.states, batch.actions)
+        losses = self.distribution.cross_entropy(logits, targets)
+        loss = batch.mean(losses.sum(dim=1, keepdim=True))
+        self.track("gradient/critic", self.critic_optimizer.descend(loss))
+        self.last_loss = loss.detach()
+        with torch.no_grad():
+            values, wanted = self.distribution.expected(logits), targets @ self.distribution.values
+            self.take_notice(batch, (values - wanted.unsqueeze(1)).abs().mean(dim=1, keepdim=True))
+            self.track("loss/critic", loss)
+            self.track("value/mean", values.mean())
+            self.track("value/target", wanted.mean())
