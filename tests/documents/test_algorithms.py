@@ -59,7 +59,8 @@ def trainer_of(kind: Any, actions: gymnasium.Space = BOX, shared: bool = False, 
     for name in ("run_name", "resume"):
         if name in options:
             settings[name] = options.pop(name)
-    models = default_models(env.getEnvInfo(), hidden_sizes=(8,), shared=shared)
+    networks = {"recurrent": options.pop("recurrent")} if "recurrent" in options else {}
+    models = default_models(env.getEnvInfo(), hidden_sizes=(8,), shared=shared, **networks)
     agent = kind(models, kind.config_class(device="cpu", rollouts=8, **options))
     return SequentialTrainer(env, agent, TrainerConfig(learning_curve=False, **settings))
 
@@ -109,6 +110,7 @@ PROBES: Dict[str, Callable[[Any], bool]] = {
     "discrete actions": lambda kind: learns(kind, CHOICE),
     "mixed actions": lambda kind: learns(kind, spaces.Dict({"move": BOX, "grip": CHOICE})),
     "shared network": lambda kind: learns(kind, shared=True),
+    "recurrent models": lambda kind: learns(kind, recurrent="gru", sequence_length=4),
     "mixed precision": lambda kind: learns(kind, mixed_precision="bf16"),
     # That compiled losses are the eager ones is in tests/reinforcement/test_compile.py; here nothing is compiled.
     "compiled losses": lambda kind: trainer_of(kind, compile=hasattr(torch, "compile")) is not None,
