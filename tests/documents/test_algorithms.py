@@ -1,4 +1,4 @@
-"""The table of features by algorithm is what the algorithms do."""
+"""The tables of features by algorithm are what the algorithms do."""
 
 import math
 from typing import Any, Callable, Dict, List
@@ -10,10 +10,12 @@ import torch
 from pages import DOCUMENTS
 from test_tables import rows_of
 
+import AquaML.learning.reinforcement.off_policy as off_policy
 import AquaML.learning.reinforcement.on_policy as on_policy
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import AquaMLError, NonFiniteError
-from AquaML.learning.model import default_models
+from AquaML.learning.model import default_actor_critic, default_models, default_q_network
+from AquaML.learning.reinforcement.off_policy.critic_agent import CriticAgent
 from AquaML.learning.trainers.hooks import Hook
 from AquaML.learning.trainers.sequential import SequentialTrainer
 from AquaML.learning.trainers.trainer_cfg import TrainerConfig
@@ -125,22 +127,133 @@ PROBES: Dict[str, Callable[[Any], bool]] = {
 PAGE = DOCUMENTS / "algorithms.md"
 
 
-def header() -> List[str]:
-    section = PAGE.read_text(encoding="utf-8").split("## Features", 1)[1]
+# ---------------------------------------------------------------------- off policy
+
+
+def off_policy_trainer(kind: Any, actions: Any = None, critics: int = 2, **options: Any) -> SequentialTrainer:
+    """Make a small training on the actions that the algorithm is for, or on others."""
+    torch.manual_seed(0)
+    learns_values = not issubclass(kind, CriticAgent)
+    if actions is None:
+        actions = CHOICE if learns_values else BOX
+    env = GymnasiumWrapper(lambda: World(actions), num_envs=2)
+    settings: Dict[str, Any] = {"timesteps": 24, "seed": 0, "disable_progressbar": True, "tensorboard": False}
+    settings.update({name: options.pop(name) for name in ("run_name", "resume") if name in options})
+    cfg = {"device": "cpu", "memory_size": 40, "batch_size": 8, "random_timesteps": 3, "learning_starts": 5}
+    info = env.getEnvInfo()
+    if learns_values:
+        models = default_q_network(info, hidden_sizes=(8,))
+    else:
+        policy = "deterministic" if issubclass(kind, off_policy.DDPG) else "squashed"
+        atoms = 11 if issubclass(kind, off_policy.FastSAC) else None
+        cfg.update({} if atoms is None else {"atoms": atoms})
+        models = default_actor_critic(info, policy, hidden_sizes=(8,), critics=critics, atoms=atoms)
+    agent = kind(models, kind.config_class(**dict(cfg, **options)))
+    return SequentialTrainer(env, agent, TrainerConfig(learning_curve=False, **settings))
+
+
+def learned(kind: Any, *arguments: Any, **options: Any) -> List[torch.Tensor]:
+    """Return all parameters after a training with these options."""
+    trainer = off_policy_trainer(kind, *arguments, **options)
+    before = [parameter.detach().clone() for parameter in parameters_of(trainer)]
+    trainer.train()
+    assert any(not torch.equal(a, b) for a, b in zip(before, parameters_of(trainer)))
+    return parameters_of(trainer)
+
+
+def parameters_of(trainer: SequentialTrainer) -> List[torch.Tensor]:
+    return [parameter for model in trainer.agent.models.values() for parameter in model.parameters()]
+
+
+def has(field: str, value: Any, **options: Any) -> Callable[[Any], bool]:
+    """Return a probe: whether the algorithm has this field, and learns something else by it."""
+
+    def probe(kind: Any) -> bool:
+        if field not in kind.config_class.field_names():
+            return False
+        pairs = zip(learned(kind, **options), learned(kind, **dict(options, **{field: value})))
+        return any(not torch.equal(a, b) for a, b in pairs)
+
+    return probe
+
+
+def takes_the_smallest(kind: Any) -> bool:
+    if not issubclass(kind, CriticAgent):
+        return False
+    return len(learned(kind, critics=3)) > len(learned(kind, critics=2))
+
+
+def learns_from_files(kind: Any) -> bool:
+    pairs = zip(learned(kind, memory_directory="."), learned(kind))
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def nan_reaches_no_network(kind: Any) -> bool:
+    trainer = off_policy_trainer(kind)
+    trainer.begin()
+    for _ in range(9):
+        trainer.step()
+    agent: Any = trainer.agent
+    judge = agent.models["critic" if issubclass(kind, CriticAgent) else "q_network"]
+    before = [parameter.detach().clone() for parameter in judge.parameters()]
+    agent.batch_rewards = lambda rewards: rewards * math.nan
+    with pytest.raises(NonFiniteError):
+        trainer.step()
+    finite = all(bool(torch.isfinite(parameter).all()) for parameter in parameters_of(trainer))
+    return finite and all(torch.equal(a, b) for a, b in zip(before, judge.parameters()))
+
+
+def resumes_off_policy(kind: Any) -> bool:
+    whole = off_policy_trainer(kind, run_name="whole_" + kind.__name__)
+    whole.train()
+    name = "parts_" + kind.__name__
+    cut = off_policy_trainer(kind, run_name=name)
+    cut.hooks.append(StopAt11())
+    cut.train()
+    again = off_policy_trainer(kind, resume="runs/" + name)
+    again.train()
+    return again.timestep == 24 and all(torch.equal(a, b) for a, b in zip(parameters_of(whole), parameters_of(again)))
+
+
+OFF_POLICY_PROBES: Dict[str, Callable[[Any], bool]] = {
+    "continuous actions": lambda kind: bool(learned(kind, BOX)),
+    "discrete actions": lambda kind: bool(learned(kind, CHOICE)),
+    "several actions": lambda kind: bool(learned(kind, spaces.Dict({"move": BOX, "grip": BOX}))),
+    "smallest of several critics": takes_the_smallest,
+    "learned temperature": has("learn_temperature", False),
+    "noise with a memory": has("noise_correlation", 0.9),
+    "prioritised sampling": has("prioritized", True),
+    "targets over several steps": has("n_steps", 3),
+    "memory in files": learns_from_files,
+    "learning-rate schedules": has("learning_rate_scheduler", "LinearLR"),
+    "own rate of the critic": has("critic_learning_rate", 1e-2),
+    "NaN reaches no network": nan_reaches_no_network,
+    "exact resume": resumes_off_policy,
+}
+TABLES: Dict[str, Any] = {"Features": (on_policy, PROBES), "Off-policy features": (off_policy, OFF_POLICY_PROBES)}
+
+
+def header(heading: str) -> List[str]:
+    section = PAGE.read_text(encoding="utf-8").split("## " + heading, 1)[1]
     return [cell.strip() for cell in section.strip().splitlines()[0].strip("|").split(" | ")][1:]
 
 
-def test_the_table_names_every_algorithm_and_every_probe() -> None:
-    assert sorted(header()) == sorted(name for name in dir(on_policy) if name + "Cfg" in dir(on_policy))
-    assert [row[0] for row in rows_of(PAGE, "Features")] == list(PROBES)
+@pytest.mark.parametrize("heading", list(TABLES))
+def test_the_table_names_every_algorithm_and_every_probe(heading: str) -> None:
+    package, probes = TABLES[heading]
+    bases = ("OffPolicyAgent", "OnPolicyAgent", "ActorCriticAgent")
+    algorithms = [name for name in dir(package) if name + "Cfg" in dir(package) and name not in bases]
+    assert sorted(header(heading)) == sorted(algorithms)
+    assert [row[0] for row in rows_of(PAGE, heading)] == list(probes)
 
 
-@pytest.mark.parametrize("feature", sorted(PROBES))
-def test_the_algorithms_do_what_the_table_says(feature: str) -> None:
-    (row,) = [row for row in rows_of(PAGE, "Features") if row[0] == feature]
-    for name, said in zip(header(), row[1:]):
+@pytest.mark.parametrize("heading, feature", [(name, probe) for name in TABLES for probe in TABLES[name][1]])
+def test_the_algorithms_do_what_the_table_says(heading: str, feature: str) -> None:
+    package, probes = TABLES[heading]
+    (row,) = [row for row in rows_of(PAGE, heading) if row[0] == feature]
+    for name, said in zip(header(heading), row[1:]):
         try:
-            done = PROBES[feature](getattr(on_policy, name))
+            done = probes[feature](getattr(package, name))
         except AquaMLError:
             done = False
         assert said == ("yes" if done else "no"), name

@@ -11,6 +11,7 @@ from pages import CHINESE, DOCUMENTS, name_of
 from AquaML.config import Config
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.learning.model import default_models
+from AquaML.learning.reinforcement.off_policy import DDPGCfg, DQNCfg, FastSACCfg, SACCfg, TD3Cfg
 from AquaML.learning.reinforcement.on_policy.a2c_cfg import A2CCfg
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 from AquaML.learning.reinforcement.on_policy.rpo_cfg import RPOCfg
@@ -24,6 +25,11 @@ TABLES: List[Tuple[Path, Type[Config]]] = [
     (DOCUMENTS / "a2c.md", A2CCfg),
     (DOCUMENTS / "rpo.md", RPOCfg),
     (DOCUMENTS / "trpo.md", TRPOCfg),
+    (DOCUMENTS / "sac.md", SACCfg),
+    (DOCUMENTS / "td3.md", TD3Cfg),
+    (DOCUMENTS / "ddpg.md", DDPGCfg),
+    (DOCUMENTS / "dqn.md", DQNCfg),
+    (DOCUMENTS / "fast_sac.md", FastSACCfg),
     (DOCUMENTS / "tabular.md", TabularCfg),
     (DOCUMENTS / "trainer.md", TrainerConfig),
     (CHINESE / "ppo.md", PPOCfg),

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 import pytest
 import torch
-from off_policy_pieces import EXTRAS, SETTINGS, make_off_policy
+from off_policy_trainers import EXTRAS, SETTINGS, make_off_policy
 from pieces import StopAt, agent_state, differences
 
 from AquaML.coordinator.checkpoint_format import read_checkpoint
@@ -74,7 +74,7 @@ def test_resume_in_new_processes_equals_no_interruption() -> None:
     whole = make_off_policy("TD3", "prioritized")
     whole.train()
     script = (
-        "import sys; sys.path.insert(0, {!r}); from pieces import *; from off_policy_pieces import *; "
+        "import sys; sys.path.insert(0, {!r}); from pieces import *; from off_policy_trainers import *; "
         "make_off_policy('TD3', 'prioritized', run_name='p', {}).train()"
     )
     for arguments in ("hooks=[StopAt(41)]", "resume='runs/p'"):

@@ -45,7 +45,8 @@ class ValueDistribution:
         places = ((moved + self.limit) * self._per_unit).clamp(0.0, self.atoms - 1.0)
         below = places.floor()
         share = places - below
-        lower = below.long()
+        # What is not finite stays so in the shares, where the guard sees it, but must not become a place.
+        lower = torch.nan_to_num(below).long()
         upper = (lower + 1).clamp_(max=self.atoms - 1)
         result = torch.zeros_like(probabilities)
         result.scatter_add_(1, lower, probabilities * (1.0 - share))
