@@ -23,6 +23,10 @@ TINY = {
     "composite_actions.py": (["--timesteps", "70", "--num-envs", "16"], "Close to the part"),
     "custom_agent.py": (["--timesteps", "300"], "After training:  20 episodes"),
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
+    "ddpg_pendulum.py": (
+        ["--timesteps", "60", "--random-timesteps", "30", "--episodes", "2"],
+        "Deterministic return over 2",
+    ),
     "dqn_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "evaluation_video.py": (["--timesteps", "70"], "100 pictures are in"),
     "image_and_vector.py": (["--timesteps", "60", "--num-envs", "4"], "Action for one observation"),
@@ -45,7 +49,15 @@ TINY = {
     ),
     "resume_training.py": (["--timesteps", "130", "--num-envs", "8"], "Training is complete"),
     "rpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
+    "sac_pendulum.py": (
+        ["--timesteps", "60", "--random-timesteps", "30", "--episodes", "2"],
+        "Deterministic return over 2",
+    ),
     "simple_ppo_pendulum.py": (["--timesteps", "130", "--num-envs", "2"], "20 episodes, return"),
+    "td3_pendulum.py": (
+        ["--timesteps", "60", "--random-timesteps", "30", "--episodes", "2"],
+        "Deterministic return over 2",
+    ),
     "trpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "walking_robot.py": (["--timesteps", "50", "--num-envs", "20"], "After training:  20 episodes"),
 }
