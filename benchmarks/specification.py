@@ -69,6 +69,15 @@ class Specification:
     measure_rewards: bool = False
     """Whether replies carry the mean reward of a step; only for the check that everybody learns."""
 
+    algorithm: str = "PPO"
+    """``"PPO"``, ``"SAC"`` or ``"TD3"``."""
+
+    batch: int = 0
+    """Rows in a minibatch of an off-policy algorithm; 0: what rollout and ``mini_batches`` make."""
+
+    warm_up: int = 0
+    """Vector steps before the first update of an off-policy algorithm; they are over before the first timed unit."""
+
     seed: int = 0
     """Seed of weights, environments and actions."""
 
@@ -85,7 +94,7 @@ class Specification:
     @property
     def minibatch_size(self) -> int:
         """Rows in a minibatch."""
-        return self.rollout * self.num_envs // self.mini_batches
+        return self.batch or self.rollout * self.num_envs // self.mini_batches
 
     @property
     def planned_vector_steps(self) -> int:
@@ -93,10 +102,20 @@ class Specification:
         return self.rollout * self.planned_iterations
 
     def parameters(self, observation_size: int, action_size: int) -> int:
-        """Return how many parameters separate actor and critic have, with a state-independent standard deviation."""
-        total = action_size
-        for outputs in (action_size, 1):
-            sizes = (observation_size,) + tuple(self.hidden_sizes) + (outputs,)
+        """Return how many parameters actor and critics have.
+
+        PPO has one critic and a deviation that is the same everywhere; SAC and TD3 have two critics, which read actions
+        as well.
+        """
+        both = observation_size + action_size
+        if self.algorithm == "PPO":
+            networks = [(observation_size, action_size), (observation_size, 1)]
+        else:
+            outputs = 2 * action_size if self.algorithm == "SAC" else action_size
+            networks = [(observation_size, outputs), (both, 1), (both, 1)]
+        total = action_size if self.algorithm == "PPO" else 0
+        for first, last in networks:
+            sizes = (first,) + tuple(self.hidden_sizes) + (last,)
             total += sum((inputs + 1) * outputs_ for inputs, outputs_ in zip(sizes, sizes[1:]))
         return total
 

@@ -57,6 +57,8 @@ class Scale:
     scaling_rollout: int = 16
     least_unit_steps: int = 2048
     """Environment steps that a unit of the scaling suite has at least."""
+    off_policy_steps: int = 250
+    off_policy_batch: int = 256
     learning_units: int = 80
     compile: bool = True
     """Whether compiled contenders take part; compiling alone takes half a minute."""
@@ -82,6 +84,8 @@ def smoke_scale(physics: bool) -> Scale:
         scaling_rollouts=(),
         scaling_rollout=4,
         least_unit_steps=8,
+        off_policy_steps=8,
+        off_policy_batch=4,
         learning_units=2,
         compile=False,
     )
@@ -282,6 +286,41 @@ def small(scale: Scale) -> Suite:
     return Suite("small", "Small regime", about, [GroupPlan(task, contenders, comparisons, note)])
 
 
+def off_policy(scale: Scale) -> Suite:
+    """SAC and TD3 with one environment and one update per step."""
+    bounds = {"stable-baselines3": {"SAC": 1.2, "TD3": 1.2}, "skrl": {"SAC": 1.5, "TD3": 1.5}}
+    task = "HalfCheetah-v5" if scale.physics_tasks else "Pendulum-v1"
+    groups = []
+    for algorithm in ("SAC", "TD3"):
+        sizes: Dict[str, Any] = {
+            "num_envs": 1,
+            "rollout": scale.off_policy_steps,
+            "mini_batches": 1,
+            "batch": scale.off_policy_batch,
+            "hidden_sizes": scale.hidden_sizes,
+            "activation": "relu",
+            "algorithm": algorithm,
+            "warm_up": scale.off_policy_steps // 2,
+        }
+        contenders = [
+            Specification(AQUAML, "aquaml_off_policy", task, "auto", **sizes),
+            Specification("stable-baselines3", "stable_baselines3_off_policy", task, "default", **sizes),
+            Specification("skrl", "skrl_off_policy", task, "default", **sizes),
+        ]
+        comparisons = [
+            Comparison("AquaML over " + name, AQUAML, (name,), bound[algorithm]) for name, bound in bounds.items()
+        ]
+        note = "1 environment, one update per step on a batch of {}, {} with relu; a unit is {} steps.".format(
+            scale.off_policy_batch, _layers(scale.hidden_sizes), scale.off_policy_steps
+        )
+        groups.append(GroupPlan("{} on {}".format(algorithm, task), contenders, comparisons, note))
+    about = (
+        "Off-policy learning as each library's users run it, with its logging and checkpoints at their defaults. "
+        "AquaML normalises observations, the others do not."
+    )
+    return Suite("off_policy", "Off policy", about, groups)
+
+
 def scaling(scale: Scale) -> Suite:
     """Cost of a step against number of environments, width and length of a rollout."""
     lines: List[Tuple[str, Tuple[int, ...], Callable[[int], Dict[str, Any]]]] = [
@@ -344,6 +383,7 @@ SUITES: Dict[str, Callable[[Scale], Suite]] = {
     "end_to_end": end_to_end,
     "share": share,
     "small": small,
+    "off_policy": off_policy,
     "scaling": scaling,
     "learning": learning,
 }
