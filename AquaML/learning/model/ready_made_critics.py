@@ -264,6 +264,10 @@ class Critics(Model):
             return {"values": torch.cat(outputs, dim=1)}
         return {"logits": torch.stack(outputs, dim=1)}
 
+    def compute_first(self, data_dict: Any) -> torch.Tensor:
+        """Return the first critic's values alone, ``(B, 1)``."""
+        return self.critics[0](self.extractor(data_dict))
+
 
 class QNetwork(Model):
     """Values of all categories of a Discrete action.

@@ -79,8 +79,11 @@ class CriticAgent(OffPolicyAgent):
 
     def critic_outputs(self, critic: Any, states: TensorDict, actions: TensorDict) -> ModelOutput:
         """Return everything that a critic says of actions."""
-        inputs = dict(states, **self.action_ranges.to_symmetric(actions))
-        return critic.outputs(critic.select_inputs(inputs))
+        return critic.outputs(critic.select_inputs(self.critic_inputs(states, actions)))
+
+    def critic_inputs(self, states: TensorDict, actions: TensorDict) -> TensorDict:
+        """Return what critics read: observations, and actions as places in -1 … 1."""
+        return dict(states, **self.action_ranges.to_symmetric(actions))
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""

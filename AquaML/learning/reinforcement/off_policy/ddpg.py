@@ -102,6 +102,20 @@ class DDPG(CriticAgent):
     def learn_policy(self, batch: Transitions) -> None:
         """Take a step of the policy along the first critic's slope."""
         actions = self.actions_of(self.policy, batch.states)
-        loss = -batch.mean(self.judge(self.critic, batch.states, actions)[:, :1])
+        loss = -batch.mean(self.first_values(batch.states, actions))
         self.track("gradient/policy", self.policy_optimizer.descend(loss))
         self.track("loss/policy", loss)
+
+    def first_values(self, states: TensorDict, actions: TensorDict) -> torch.Tensor:
+        """Return what the first critic thinks of actions, ``(B, 1)``.
+
+        A critic model that defines ``compute_first`` is spared the others, and so is the backward pass.
+
+        Args:
+            states: Normalised observations.
+            actions: Actions by name, in their own units.
+        """
+        compute_first = getattr(self.critic, "compute_first", None)
+        if compute_first is None:
+            return self.judge(self.critic, states, actions)[:, :1]
+        return compute_first(self.critic.select_inputs(self.critic_inputs(states, actions)))
