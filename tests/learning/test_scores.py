@@ -1,12 +1,13 @@
 """Agents learn to known scores with fixed seeds."""
 
+import math
 from typing import List
 
 import pytest
 
-from benchmarks.learning_scores import RESULTS, TASKS, expected, read
+from benchmarks.learning_scores import OUT_OF_REACH, RESULTS, TASKS, expected, read
 
-QUICK = {("CartPole-v1", 0), ("TRPO CartPole-v1", 0)}
+QUICK = {("CartPole-v1", 0), ("TRPO CartPole-v1", 0), ("Recurrent PPO Recall", 0), ("Recurrent A2C Recall", 0)}
 """What is learned in the normal suite, too."""
 
 
@@ -19,12 +20,12 @@ def marked() -> List[object]:
 def test_the_score_is_reached(task: str, seed: int) -> None:
     steps, score = TASKS[task].learn(seed)
     assert steps == TASKS[task].environment_steps
-    assert score >= expected(task)
+    assert expected(task) <= score < OUT_OF_REACH.get(task, math.inf)
 
 
 def test_the_results_hold_every_task_with_every_seed() -> None:
     rows = {(row["task"], row["seed"]): row for row in read(RESULTS)}
     assert set(rows) == {(task, str(seed)) for task in TASKS for seed in range(3)}
     for (task, _), row in rows.items():
-        assert float(row["return_mean"]) >= expected(task)
+        assert expected(task) <= float(row["return_mean"]) < OUT_OF_REACH.get(task, math.inf)
         assert int(row["environment_steps"]) == TASKS[task].environment_steps

@@ -198,6 +198,16 @@ def test_gradients_flow_through_a_block_and_not_beyond() -> None:
             assert gradient.abs().sum(dim=1).nonzero().flatten().tolist() == reached
 
 
+def test_the_sequence_length_decides_how_far_gradients_reach_back() -> None:
+    trained = []
+    for length in (1, 4, 8):
+        torch.manual_seed(0)
+        agent = recurrent_agent(PPO, sequence_length=length, mini_batches=1)
+        drive(wrap("own", PLANS), agent, 8)
+        trained.append(parameters_of(agent)["policy.encoder.net.weight_hh_l0"])
+    assert not torch.equal(trained[0], trained[1]) and not torch.equal(trained[1], trained[2])
+
+
 def test_every_block_is_in_one_minibatch_of_a_pass_and_its_rows_in_order() -> None:
     env = wrap("own", PLANS)
     agent = recurrent_agent(PPO, rollouts=12, mini_batches=4)
