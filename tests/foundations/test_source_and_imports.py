@@ -127,3 +127,39 @@ def test_default_models_is_the_function_in_whatever_order_it_is_asked_for(tmp_pa
     )
     result = in_new_process(code, tmp_path)
     assert (result.returncode, result.stdout) == (0, "")
+
+
+ALGORITHMS = sorted(
+    path
+    for family in ("on_policy", "off_policy", "tabular")
+    for path in (ROOT / "learning" / "reinforcement" / family).glob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+@pytest.mark.parametrize("path", ALGORITHMS, ids=lambda path: path.stem)
+def test_an_algorithm_is_read_in_one_sitting(path: Path) -> None:
+    """A file of an algorithm has at most 400 logical lines: statements, docstrings not counted."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    assert len(statements) <= 400
+
+
+@pytest.mark.parametrize(
+    ("idea", "mark", "home"),
+    [
+        ("the advantage function", "def generalized_advantage", "learning/reinforcement/returns.py"),
+        ("the target update", "_foreach_add_(", "learning/reinforcement/off_policy/target_network.py"),
+        ("the permutation of rows", "torch.randperm(", "learning/memory/sampling.py"),
+        ("the drawing of stored rows", "torch.randint(stored", "learning/memory/sampling.py"),
+        ("the writing of checkpoints", "def write_checkpoint", "coordinator/checkpoint_format.py"),
+        ("the running normaliser", "class RunningNormalizer", "learning/model/normalizer.py"),
+    ],
+)
+def test_every_idea_has_one_implementation(idea: str, mark: str, home: str) -> None:
+    found = [path.relative_to(ROOT).as_posix() for path in SOURCES if mark in path.read_text(encoding="utf-8")]
+    assert found == [home], idea
