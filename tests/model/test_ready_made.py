@@ -112,7 +112,7 @@ def test_encoders_by_key(shared: bool) -> None:
     assert (weights[0] is weights[1]) == shared
     # The gradient reaches every encoder.
     batch = rows(described["observation_cfg"])
-    outputs = models["policy"].evaluate(batch, models["policy"].act(batch)["actions"])
+    outputs = models["policy"].evaluate(batch, models["policy"].act(batch)["actions"].detach())
     (outputs["log_prob"].sum() + models["value"].act(batch)["values"].sum()).backward()
     assert all(float(weight.grad.abs().max()) > 0.0 for weight in weights)
 
