@@ -371,7 +371,17 @@ class OffPolicyAgent(Agent):
             normalizer.update(memory.read(STATE + name, places), valid)
         if memory.priorities is not None and valid is not None:
             memory.priorities.remove(places[~valid[:, 0]])
+        self.follow_fresh(memory, places, valid)
         memory.settle()
+
+    def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+        """Take notice of new rows, which have been checked; does nothing by default.
+
+        Args:
+            memory: Where they lie.
+            places: Their places, oldest first, ``(steps * num_envs,)``.
+            valid: Which of them are transitions, ``(steps * num_envs, 1)`` bool; None: all.
+        """
 
     def _require_finite_rows(self, memory: ReplayMemory, places: torch.Tensor) -> None:
         rows = memory.packed_rows(places)

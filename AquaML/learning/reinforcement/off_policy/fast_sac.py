@@ -4,15 +4,16 @@ After Seo et al., 2025, "FastTD3" and "Learning sim-to-real humanoid locomotion 
 of rewards of Lee et al., 2025, "Hyperspherical normalization for scalable deep reinforcement learning".
 """
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 
+from AquaML.learning.memory.replay import ReplayMemory
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.fast_sac_cfg import FastSACCfg
 from AquaML.learning.reinforcement.off_policy.return_scale import ReturnScale
 from AquaML.learning.reinforcement.off_policy.sac import SAC
-from AquaML.learning.reinforcement.off_policy.transitions import Transitions
+from AquaML.learning.reinforcement.off_policy.transitions import ENDED, REWARDS, Transitions
 from AquaML.learning.reinforcement.off_policy.value_distribution import ValueDistribution
 from AquaML.stateful import TRAINING
 
@@ -53,24 +54,15 @@ class FastSAC(SAC):
             outputs = self.critic.outputs(dict(states, **drawn))
             self.critic.require_output(outputs, "logits", (2, None, self.cfg.atoms))
 
-    def record_transition(
-        self,
-        states: TensorDict,
-        actions: TensorDict,
-        rewards: torch.Tensor,
-        next_states: TensorDict,
-        terminated: torch.Tensor,
-        truncated: torch.Tensor,
-        infos: Dict[str, Any],
-        timestep: int,
-        timesteps: int,
-    ) -> None:
-        """Write one vector step into the memory, and follow the returns; see :meth:`Agent.record_transition`."""
-        super().record_transition(
-            states, actions, rewards, next_states, terminated, truncated, infos, timestep, timesteps
-        )
+    def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+        """Follow the returns; see :meth:`OffPolicyAgent.follow_fresh`."""
         assert self.return_scale is not None
-        self.return_scale.follow(rewards, terminated | truncated, infos.get("valid"))
+        shape = (-1, memory.num_envs, 1)
+        rewards = memory.read(REWARDS, places).reshape(shape)
+        ended = memory.read(ENDED, places).reshape(shape) > 0.0
+        counts = None if valid is None else valid.reshape(shape)
+        for step in range(len(rewards)):
+            self.return_scale.follow(rewards[step], ended[step], None if counts is None else counts[step])
 
     def on_interruption(self) -> None:
         """End the running episodes; see :meth:`OffPolicyAgent.on_interruption`."""
