@@ -176,8 +176,7 @@ class ActorCriticAgent(OnPolicyAgent):
         rows = minibatch.transitions()
         if rows is not None:
             # Reset-only rows went through a recurrent model with their blocks; from here on they are gone.
-            named = [name for name in evaluated if name not in self.policy.recurrent_state]
-            evaluated = {name: evaluated[name].index_select(0, rows) for name in named}
+            evaluated = _transitions_of(evaluated, rows, len(values))
             minibatch, values = minibatch.select(rows), values.index_select(0, rows)
         entropy = evaluated["entropy"].mean()
         losses = {
@@ -316,6 +315,15 @@ class ActorCriticAgent(OnPolicyAgent):
     def augment(self, minibatch: Batch) -> Batch:
         """Return the rows to learn from, for example with mirrored copies; unchanged by default."""
         return minibatch
+
+
+def _transitions_of(outputs: ModelOutput, rows: torch.Tensor, total: int) -> ModelOutput:
+    """Return some rows of a model's outputs; what has other rows, such as a state or a parameter, stays as it is."""
+
+    def is_of_rows(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == total
+
+    return {name: value.index_select(0, rows) if is_of_rows(value) else value for name, value in outputs.items()}
 
 
 def trainable_parameters(model: torch.nn.Module) -> List[torch.nn.Parameter]:
