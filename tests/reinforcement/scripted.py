@@ -1,6 +1,6 @@
 """Environments with known numbers, and the loop by hand."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import gymnasium
 import numpy as np
@@ -113,9 +113,11 @@ class ModalVector(VectorEnv):
         self.closed = True
 
 
-def wrap(mode: str, plans: Sequence[Sequence[Episode]], **options: Any) -> GymnasiumWrapper:
+def wrap(
+    mode: str, plans: Sequence[Sequence[Episode]], kind: Type[ScriptedEnv] = ScriptedEnv, **options: Any
+) -> GymnasiumWrapper:
     """One environment per plan, reset in the given way."""
-    makers: List[Callable[[], gymnasium.Env]] = [lambda plan=plan: ScriptedEnv(plan) for plan in plans]
+    makers: List[Callable[[], gymnasium.Env]] = [lambda plan=plan: kind(plan) for plan in plans]
     if mode == "own":
         remaining = iter(makers)
         return GymnasiumWrapper(lambda: next(remaining)(), num_envs=len(plans), **options)
