@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
+import numpy as np
 import pytest
 import torch
 from off_policy_trainers import EXTRAS, SETTINGS, make_off_policy
@@ -84,6 +85,18 @@ def test_resume_in_new_processes_equals_no_interruption() -> None:
     saved.update(read_checkpoint(memory_file("p")).parts)
     resumed = {name[len("agent/") :]: entry for name, entry in saved.items() if name.startswith("agent/")}
     assert differences(agent_state(whole.agent), resumed) == []
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_a_file_is_read_by_a_new_agent_that_knows_no_environment(name: str) -> None:
+    trainer = make_off_policy(name, timesteps=10)
+    trainer.train()
+    trainer.agent.save("agent.aqua")
+    fresh = make_off_policy(name).agent
+    fresh.load("agent.aqua")
+    layout = trainer.env.observation_layout.specs["state"]
+    observation = np.full(layout.shape, 0.1, np.float32)
+    assert np.array_equal(fresh.predict(observation), trainer.agent.predict(observation))
 
 
 # ---------------------------------------------------------------------- the file of the memory

@@ -36,16 +36,15 @@ class FastSAC(SAC):
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[FastSACCfg] = None) -> None:
         super().__init__(models, cfg)
         self.distribution = ValueDistribution(self.cfg.value_limit, self.cfg.atoms, self.device)
-        self.return_scale: Optional[ReturnScale] = None
+        # There from the beginning, so that a file is read before there is an environment.
+        self.return_scale = ReturnScale(self.cfg.discount_factor, self.cfg.value_limit, 1, self.device)
+        self.register_part("return_scale", self.return_scale, TRAINING)
 
     def prepare_training(self) -> None:
         """Allocate the memory, and begin to follow returns; see :meth:`OffPolicyAgent.prepare_training`."""
         super().prepare_training()
-        if self.return_scale is None:
-            assert self.num_envs is not None
-            cfg = self.cfg
-            self.return_scale = ReturnScale(cfg.discount_factor, cfg.value_limit, self.num_envs, self.device)
-            self.register_part("return_scale", self.return_scale, TRAINING)
+        assert self.num_envs is not None
+        self.return_scale.expect(self.num_envs)
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
@@ -56,7 +55,6 @@ class FastSAC(SAC):
 
     def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
         """Follow the returns; see :meth:`OffPolicyAgent.follow_fresh`."""
-        assert self.return_scale is not None
         shape = (-1, memory.num_envs, 1)
         rewards = memory.read(REWARDS, places).reshape(shape)
         ended = memory.read(ENDED, places).reshape(shape) > 0.0
@@ -67,12 +65,10 @@ class FastSAC(SAC):
     def on_interruption(self) -> None:
         """End the running episodes; see :meth:`OffPolicyAgent.on_interruption`."""
         super().on_interruption()
-        if self.return_scale is not None:
-            self.return_scale.interrupt()
+        self.return_scale.interrupt()
 
     def batch_rewards(self, rewards: torch.Tensor) -> torch.Tensor:
         """Return rewards in the scale in which no return exceeds ``value_limit``."""
-        assert self.return_scale is not None
         return super().batch_rewards(rewards) * self.return_scale.factor()
 
     # ------------------------------------------------------------------ learning

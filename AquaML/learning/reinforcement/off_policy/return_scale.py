@@ -29,6 +29,11 @@ class ReturnScale(Stateful):
         self._statistics = RunningNormalizer((1,), NormalizerCfg(), device)
         self._largest = torch.zeros((), device=device)
 
+    def expect(self, num_envs: int) -> None:
+        """Prepare for a number of environments; sums of another number begin anew."""
+        if len(self._sums) != num_envs:
+            self._sums = torch.zeros((num_envs, 1), device=self._sums.device)
+
     def follow(self, rewards: torch.Tensor, ended: torch.Tensor, valid: Optional[torch.Tensor] = None) -> None:
         """Take notice of one vector step.
 
