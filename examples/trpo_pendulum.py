@@ -18,15 +18,17 @@ def main(arguments: Optional[List[str]] = None) -> None:
     """Train, then evaluate on new episodes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-envs", type=int, default=32)
-    parser.add_argument("--timesteps", type=int, default=12_800, help="vector steps; times num-envs environment steps")
-    parser.add_argument("--max-divergence", type=float, default=0.02, help="of the policy per update, in nats")
+    parser.add_argument("--num-envs", type=int, default=16)
+    parser.add_argument("--timesteps", type=int, default=25_600, help="vector steps; times num-envs environment steps")
+    parser.add_argument("--max-divergence", type=float, default=0.05, help="of the policy per update, in nats")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
     options = parser.parse_args(arguments)
 
     AquaML.seed_everything(options.seed)
     env = GymnasiumWrapper("Pendulum-v1", num_envs=options.num_envs, action_bounds="rescale")
-    trpo_cfg = TRPOCfg(rollouts=64, discount_factor=0.9, max_divergence=options.max_divergence)
+    # A rollout is a whole episode. All environments begin theirs together, so that shorter ones would hold either the
+    # swing-up or the balance, and every step, which is as long as the divergence allows, would unlearn the other.
+    trpo_cfg = TRPOCfg(rollouts=200, mini_batches=25, discount_factor=0.9, max_divergence=options.max_divergence)
     agent = TRPO(default_models(env.getEnvInfo()), trpo_cfg)
     SequentialTrainer(env, agent, TrainerConfig(timesteps=options.timesteps, seed=options.seed)).train()
 

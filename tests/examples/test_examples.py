@@ -58,7 +58,7 @@ TINY = {
         ["--timesteps", "60", "--random-timesteps", "30", "--episodes", "2"],
         "Deterministic return over 2",
     ),
-    "trpo_pendulum.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
+    "trpo_pendulum.py": (["--timesteps", "210", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "walking_robot.py": (["--timesteps", "50", "--num-envs", "20"], "After training:  20 episodes"),
 }
 NEEDS = {"walking_robot.py": "mujoco"}
