@@ -128,7 +128,8 @@ class CheckpointStore:
         try:
             path = self._write(name, dataclasses.replace(checkpoint, metadata=metadata))
         except CheckpointError:
-            if beside is not None:
+            # A save can fail after its rename; then the checkpoint that is in place needs the file.
+            if beside is not None and _metadata_of(self.folder / name).get(BESIDE) != beside:
                 self._remove(self.folder / beside)
             raise
         # Not before the checkpoint that goes with the new one is in place.
