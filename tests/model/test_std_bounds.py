@@ -60,7 +60,7 @@ def test_a_parameter_stops_near_its_bound_and_comes_back() -> None:
 def test_soft_bounds() -> None:
     raw = torch.linspace(-200.0, 200.0, 4001, requires_grad=True)
     soft = softly_bounded(raw, FLOOR, CAP, math.log(0.4))
-    assert FLOOR - 1e-6 <= soft.min().item() and soft.max().item() <= CAP + 1e-6
+    assert soft.min().item() >= FLOOR - 1e-6 and soft.max().item() <= CAP + 1e-6
     assert bool((soft.diff() >= 0.0).all())
     soft.sum().backward()
     middle = len(raw) // 2
