@@ -25,7 +25,18 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
     AquaML.seed_everything(options.seed)
     env = GymnasiumWrapper("CartPole-v1", num_envs=options.num_envs)
-    dqn_cfg = DQNCfg(learning_starts=min(125, options.timesteps // 2), gradient_steps=2)
+    dqn_cfg = DQNCfg(
+        learning_starts=min(125, options.timesteps // 2),
+        gradient_steps=2,
+        n_steps=3,
+        target_interval=50,
+        # Returns of 100 become 2: errors around the size of 1, beyond which the loss no longer tells them apart.
+        reward_scale=0.02,
+        exploration_share=0.2,
+        learning_rate=1e-3,
+        learning_rate_scheduler="LinearLR",
+        learning_rate_scheduler_kwargs={"start_factor": 1.0, "end_factor": 0.02, "total_iters": options.timesteps},
+    )
     agent = DQN(default_q_network(env.getEnvInfo()), dqn_cfg)
     SequentialTrainer(env, agent, TrainerConfig(timesteps=options.timesteps, seed=options.seed)).train()
 

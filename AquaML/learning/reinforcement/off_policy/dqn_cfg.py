@@ -34,5 +34,5 @@ class DQNCfg(ExplorationCfg, OffPolicyCfg):
     target_smoothing: float = option(1.0, above=0.0, at_most=1.0)
     """tau: how far the target network moves towards the learned one; 1 copies it."""
 
-    target_interval: int = option(500, at_least=1)
-    """Gradient steps between two moves of the target network."""
+    target_interval: int = option(100, at_least=1)
+    """Gradient steps between two moves of the target network; with each, news of rewards goes ``n_steps`` further."""
