@@ -3,11 +3,9 @@
 import functools
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-import torch
-
 from AquaML.environment.spaces import TensorSpec, is_privileged
 from AquaML.errors import ModelError, did_you_mean
-from AquaML.learning.model.base import Model, ModelInput, ModelOutput, action_feature_shape
+from AquaML.learning.model.base import Model, ModelOutput, action_feature_shape
 from AquaML.learning.model.beta import BetaModel
 from AquaML.learning.model.composite import CompositeModel
 from AquaML.learning.model.encoders import Encoder, FeatureExtractor
@@ -113,7 +111,7 @@ def default_models(
         name: _policy(spec, names, observations, with_values=False, **options) for name, spec in actions.items()
     }
     policy = next(iter(policies.values())) if len(policies) == 1 else CompositeModel(policies)
-    value_class = _Value if recurrent is None else _RecurrentValue
+    value_class: Any = _Value if recurrent is None else _RecurrentValue
     value = value_class(observations, extractor_of(value_inputs or list(observations)), hidden_sizes, activation)
     return {"policy": policy, "value": value}
 
@@ -131,7 +129,7 @@ def _policy(
     state_dependent_std: bool,
     std_bounds: Dict[str, float],
 ) -> StochasticModel:
-    extractor = extractor_of(inputs)
+    extractor: Any = extractor_of(inputs)
     kind = policy_class(action, distribution)
     model: Any = kind(_cfg_of(extractor), **(std_bounds if issubclass(kind, GaussianModel) else {}))
     model.bind(observations)
@@ -178,7 +176,7 @@ class _Value(Model):
         self.trunk = multilayer_perceptron(extractor.size, hidden_sizes, activation)
         self.output = initialized_linear(hidden_sizes[-1] if hidden_sizes else extractor.size, 1, 1.0)
 
-    def compute(self, data_dict: ModelInput) -> torch.Tensor:
+    def compute(self, data_dict: Any) -> Any:
         return self.output(self.trunk(self.extractor(data_dict)))
 
 
@@ -195,7 +193,7 @@ class _RecurrentValue(_Value):
         super().__init__(observations, extractor, hidden_sizes, activation)
         self.recurrent_state = extractor.encoder.recurrent_state
 
-    def compute(self, data_dict: Dict[str, torch.Tensor]) -> ModelOutput:
+    def compute(self, data_dict: Any) -> ModelOutput:
         features, states = self.extractor.remember(data_dict)
         values = super().compute(features)
         return dict(states, values=values.reshape(data_dict[RESETS].shape))

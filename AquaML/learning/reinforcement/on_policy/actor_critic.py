@@ -4,7 +4,7 @@ import abc
 import functools
 import math
 import operator
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from loguru import logger
@@ -33,7 +33,7 @@ class ActorCriticAgent(OnPolicyAgent):
     """
 
     config_class = ActorCriticCfg
-    recurrent_roles = ("policy", "value")
+    recurrent_roles: Sequence[str] = ("policy", "value")
     cfg: ActorCriticCfg
 
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[ActorCriticCfg] = None) -> None:

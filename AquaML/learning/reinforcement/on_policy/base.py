@@ -276,7 +276,7 @@ class OnPolicyAgent(Agent):
         """Keep the recurrent states after this step; return what was acted, with what the memory needs beside it."""
         assert self._recurrent is not None
         left = {role: outputs for role, outputs in (("policy", acted),) if role in entering}
-        extra = {RESETS: next(iter(entering.values()))[RESETS]}
+        extra: Dict[str, Any] = {RESETS: next(iter(entering.values()))[RESETS]}
         if "value" in entering and self.is_training:
             left["value"] = self.value.act(self._inputs_of("value", states, entering))
             extra["values"] = left["value"].get("values")
