@@ -22,7 +22,8 @@ import torch
 
 import AquaML
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-from AquaML.learning.model import default_actor_critic, default_models
+from AquaML.learning.model import default_actor_critic, default_models, default_q_network
+from AquaML.learning.reinforcement.off_policy.dqn import DQN
 from AquaML.learning.reinforcement.off_policy.sac import SAC
 from AquaML.learning.reinforcement.on_policy.a2c import A2C
 from AquaML.learning.reinforcement.on_policy.ppo import PPO
@@ -90,11 +91,15 @@ def expected(task: str) -> float:
 
 
 def decaying(updates: int, to: float) -> Dict[str, Any]:
-    """Return settings of a learning rate that falls linearly to a share of itself."""
+    """Return settings of a learning rate that falls linearly to a share of itself, update by update."""
+    return dict(off_policy_decaying(updates, to), scheduler_interval="update")
+
+
+def off_policy_decaying(updates: int, to: float) -> Dict[str, Any]:
+    """Return the same for agents whose schedules always step by updates."""
     return {
         "learning_rate_scheduler": "LinearLR",
         "learning_rate_scheduler_kwargs": {"start_factor": 1.0, "end_factor": to, "total_iters": updates},
-        "scheduler_interval": "update",
     }
 
 
@@ -109,6 +114,7 @@ def small_critics(env_info: Any) -> Any:
 
 SOLVED = {
     "CartPole-v1": 475.0,
+    "Acrobot-v1": -100.0,
     "Pendulum-v1": -200.0,
     "HalfCheetah-v5": 4000.0,
     "Hopper-v5": 2000.0,
@@ -141,6 +147,23 @@ TASKS: Dict[str, Union[Example, Training]] = {
     "RPO Pendulum-v1": Example("rpo_pendulum.py", 32 * 12_800),
     "TRPO Pendulum-v1": Example("trpo_pendulum.py", 16 * 25_600),
     "TRPO CartPole-v1": Training(TRPO, "CartPole-v1", 8, 12_500, {"rollouts": 128, "mini_batches": 8}),
+    "DQN CartPole-v1": Example("dqn_cartpole.py", 8 * 12_500),
+    "DQN Acrobot-v1": Training(
+        DQN,
+        "Acrobot-v1",
+        8,
+        25_000,
+        dict(
+            learning_starts=125,
+            n_steps=3,
+            target_interval=50,
+            reward_scale=0.05,
+            exploration_share=0.2,
+            learning_rate=1e-3,
+            **off_policy_decaying(25_000, 0.02),
+        ),
+        models=default_q_network,
+    ),
     "Recurrent PPO Recall": Training(PPO, Recall, 16, 1_500, dict(RECALL, sequence_length=10), models=RECURRENT),
     "Memoryless PPO Recall": Training(PPO, Recall, 16, 1_500, RECALL),
     "Recurrent A2C Recall": Training(
@@ -169,11 +192,12 @@ TASKS: Dict[str, Union[Example, Training]] = {
     ),
 }
 """By name; those without an algorithm's name are PPO's."""
-LONG_TASKS: Dict[str, Training] = {
+LONG_TASKS: Dict[str, Union[Example, Training]] = {
     "SAC HalfCheetah-v5": Training(SAC, "HalfCheetah-v5", 2, 100_000, MUJOCO, models=small_critics),
     "SAC Hopper-v5": Training(SAC, "Hopper-v5", 1, 200_000, MUJOCO, models=small_critics),
+    "FastSAC HalfCheetah-v5": Example("fast_sac_half_cheetah.py", 32 * 10_000),
 }
-"""Tasks of half an hour and more; two seeds each, and only when named."""
+"""Tasks of MuJoCo that take ten minutes and more; two seeds each, and only when named."""
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

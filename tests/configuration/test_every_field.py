@@ -16,8 +16,27 @@ import AquaML
 from AquaML.config import Config
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
 from AquaML.errors import AquaMLError
-from AquaML.learning.model import GaussianModel, Model, ModelCfg, NormalizerCfg
+from AquaML.learning.model import (
+    GaussianModel,
+    Model,
+    ModelCfg,
+    NormalizerCfg,
+    default_actor_critic,
+    default_q_network,
+)
 from AquaML.learning.reinforcement.agent_cfg import AgentCfg
+from AquaML.learning.reinforcement.off_policy import (
+    DDPG,
+    DQN,
+    SAC,
+    TD3,
+    DDPGCfg,
+    DQNCfg,
+    FastSAC,
+    FastSACCfg,
+    SACCfg,
+    TD3Cfg,
+)
 from AquaML.learning.reinforcement.on_policy.a2c import A2C, A2CCfg
 from AquaML.learning.reinforcement.on_policy.ppo import PPO, PPOCfg
 from AquaML.learning.reinforcement.on_policy.rpo import RPO, RPOCfg
@@ -59,6 +78,14 @@ PPO_BASE: Dict[str, Any] = {
     "mini_batches": 2,
     "learning_rate": 0.01,
 }
+OFF_POLICY_BASE: Dict[str, Any] = {
+    "device": "cpu",
+    "memory_size": 60,
+    "batch_size": 8,
+    "random_timesteps": 4,
+    "learning_starts": 6,
+    "learning_rate": 0.01,
+}
 BASE: Dict[Type[Config], Dict[str, Any]] = {
     ModelCfg: {"device": "cpu"},
     NormalizerCfg: {},
@@ -66,6 +93,11 @@ BASE: Dict[Type[Config], Dict[str, Any]] = {
     RPOCfg: PPO_BASE,
     A2CCfg: {"device": "cpu", "rollouts": 8},
     TRPOCfg: {"device": "cpu", "rollouts": 8, "value_epochs": 2},
+    SACCfg: OFF_POLICY_BASE,
+    DDPGCfg: OFF_POLICY_BASE,
+    TD3Cfg: OFF_POLICY_BASE,
+    DQNCfg: dict(OFF_POLICY_BASE, target_interval=5, learning_rate=0.1),
+    FastSACCfg: dict(OFF_POLICY_BASE, atoms=11),
     TabularCfg: {"device": "cpu", "initial_value": 0.5},
     NetworksCfg: {},
     TrainerConfig: {
@@ -80,6 +112,13 @@ BASE: Dict[Type[Config], Dict[str, Any]] = {
 
 
 AGENTS: Dict[Type[Config], Any] = {PPOCfg: PPO, RPOCfg: RPO, A2CCfg: A2C, TRPOCfg: TRPO}
+OFF_POLICY_AGENTS: Dict[Type[Config], Any] = {
+    SACCfg: SAC,
+    DDPGCfg: DDPG,
+    TD3Cfg: TD3,
+    DQNCfg: DQN,
+    FastSACCfg: FastSAC,
+}
 
 
 class Outcome(NamedTuple):
@@ -100,6 +139,9 @@ def trainer_of(overrides: Dict[Type[Config], Dict[str, Any]]) -> SequentialTrain
     if TabularCfg in overrides:
         lake = GymnasiumWrapper("FrozenLake-v1", num_envs=2)
         return SequentialTrainer(lake, QLearning(cfg=cfgs[TabularCfg]), cfgs[TrainerConfig].copy(timesteps=200))
+    for kind, agent_class in OFF_POLICY_AGENTS.items():
+        if kind in overrides:
+            return off_policy_trainer(agent_class, cfgs[kind], cfgs[TrainerConfig])
     env = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
     if NetworksCfg in overrides or ExperimentCfg in overrides:
         parts = {"networks": cfgs[NetworksCfg], "agent": cfgs[PPOCfg], "trainer": cfgs[TrainerConfig]}
@@ -109,6 +151,18 @@ def trainer_of(overrides: Dict[Type[Config], Dict[str, Any]]) -> SequentialTrain
         cfgs[kind].observation_normalizer = cfgs[NormalizerCfg]
     agent = AGENTS[kind]({"policy": Policy(cfgs[ModelCfg]), "value": Value(cfgs[ModelCfg])}, cfgs[kind])
     return SequentialTrainer(env, agent, cfgs[TrainerConfig])
+
+
+def off_policy_trainer(kind: Any, cfg: Any, trainer_cfg: TrainerConfig) -> SequentialTrainer:
+    """Make a small agent that learns from a memory, and its trainer."""
+    if kind is DQN:
+        env = GymnasiumWrapper("CartPole-v1", num_envs=2)
+        return SequentialTrainer(env, DQN(default_q_network(env.getEnvInfo(), (8,)), cfg), trainer_cfg)
+    env = GymnasiumWrapper("Pendulum-v1", num_envs=2, max_episode_steps=10)
+    policy = "deterministic" if issubclass(kind, DDPG) else "squashed"
+    atoms = cfg.atoms if kind is FastSAC else None
+    models = default_actor_critic(env.getEnvInfo(), policy, hidden_sizes=(8,), atoms=atoms)
+    return SequentialTrainer(env, kind(models, cfg), trainer_cfg)
 
 
 def outcome(overrides: Dict[Type[Config], Dict[str, Any]], capfd: Any, prepare: Callable[[], None]) -> Outcome:
@@ -151,7 +205,7 @@ def parameters_of(agent: Any) -> Tuple[bytes, ...]:
         return ()
     if isinstance(agent, TabularAgent):
         return (agent.table.values.numpy().tobytes(),)
-    models = (agent.policy, agent.value)
+    models = agent.models.values()
     return tuple(v.detach().numpy().tobytes() for model in models for v in model.state_dict().values())
 
 
@@ -229,6 +283,67 @@ TRPO_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "line_search_shrinking": (0.9, PARAMETERS, {"max_divergence": 0.5, "accepted_share": 0.9}),
     "accepted_share": (0.9, PARAMETERS, {"max_divergence": 0.5}),
 }
+OFF_POLICY_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "memory_size": (20, PARAMETERS, {}),
+    "memory_directory": ("nowhere", ERROR, {}),
+    "save_memory": (False, FILES, {}),
+    "batch_size": (16, PARAMETERS, {}),
+    "n_steps": (3, PARAMETERS, {}),
+    "prioritized": (True, PARAMETERS, {}),
+    "priority_exponent": (0.1, PARAMETERS, {"prioritized": True}),
+    "importance_exponent": (1.0, PARAMETERS, {"prioritized": True}),
+    "random_timesteps": (10, PARAMETERS, {}),
+    "learning_starts": (12, PARAMETERS, {}),
+    "update_interval": (2, PARAMETERS, {}),
+    "gradient_steps": (2, PARAMETERS, {}),
+    "learning_rate": (0.02, PARAMETERS, {}),
+    "learning_rate_scheduler": ("ExponentialLR", PARAMETERS, {"learning_rate_scheduler_kwargs": {"gamma": 0.5}}),
+    "learning_rate_scheduler_kwargs": ({"start_factor": 0.9}, PARAMETERS, {"learning_rate_scheduler": "LinearLR"}),
+    "grad_norm_clip": (0.01, PARAMETERS, {}),
+    "target_smoothing": (0.5, PARAMETERS, {}),
+    "target_interval": (3, PARAMETERS, {}),
+}
+SAC_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = dict(
+    OFF_POLICY_FIELDS,
+    policy_learning_rate=(0.05, PARAMETERS, {}),
+    critic_learning_rate=(0.05, PARAMETERS, {}),
+    policy_interval=(2, PARAMETERS, {}),
+    initial_temperature=(0.5, PARAMETERS, {}),
+    learn_temperature=(False, PARAMETERS, {}),
+    temperature_learning_rate=(0.5, PARAMETERS, {}),
+    target_entropy=(-30.0, PARAMETERS, {}),
+)
+DDPG_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "exploration_noise": (0.5, PARAMETERS, {}),
+    "final_exploration_noise": (0.5, PARAMETERS, {}),
+    "noise_correlation": (0.5, PARAMETERS, {}),
+}
+TD3_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "policy_interval": (1, PARAMETERS, {}),
+    "target_noise": (1.0, PARAMETERS, {}),
+    "target_noise_clip": (0.01, PARAMETERS, {}),
+}
+DQN_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "double": (False, PARAMETERS, {"gradient_steps": 4}),
+    "memory_size": (20, PARAMETERS, {}),
+    "batch_size": (16, PARAMETERS, {}),
+    "random_timesteps": (10, PARAMETERS, {"exploration": 0.1}),
+    "learning_rate": (0.02, PARAMETERS, {}),
+    "grad_norm_clip": (0.01, PARAMETERS, {}),
+    "target_smoothing": (0.5, PARAMETERS, {}),
+    "target_interval": (3, PARAMETERS, {}),
+}
+FAST_SAC_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "batch_size": (16, PARAMETERS, {}),
+    "gradient_steps": (3, PARAMETERS, {}),
+    "random_timesteps": (10, PARAMETERS, {}),
+    "learning_starts": (12, PARAMETERS, {}),
+    "policy_interval": (1, PARAMETERS, {}),
+    "target_smoothing": (0.5, PARAMETERS, {}),
+    "initial_temperature": (0.5, PARAMETERS, {}),
+    "atoms": (7, PARAMETERS, {}),
+    "value_limit": (1.0, PARAMETERS, {}),
+}
 TRAINER_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "timesteps": (40, TIMESTEP, {}),
     "seed": (2, PARAMETERS, {}),
@@ -294,6 +409,11 @@ TABLES: Dict[Type[Config], Dict[str, Tuple[Any, str, Dict[str, Any]]]] = {
     A2CCfg: A2C_FIELDS,
     RPOCfg: RPO_FIELDS,
     TRPOCfg: TRPO_FIELDS,
+    SACCfg: SAC_FIELDS,
+    DDPGCfg: DDPG_FIELDS,
+    TD3Cfg: TD3_FIELDS,
+    DQNCfg: DQN_FIELDS,
+    FastSACCfg: FAST_SAC_FIELDS,
     TabularCfg: TABULAR_FIELDS,
     NetworksCfg: NETWORKS_FIELDS,
     ExperimentCfg: EXPERIMENT_FIELDS,

@@ -25,7 +25,10 @@ class FastSACCfg(SACCfg):
     policy_interval: int = option(2, at_least=1)
     """Gradient steps of the critic between two of the policy; the target networks move with the policy."""
 
-    target_smoothing: float = option(0.01, above=0.0, at_most=1.0)
+    learning_rate: float = option(6e-4, at_least=0.0)
+    """Adam's step size, of every network that has none of its own."""
+
+    target_smoothing: float = option(0.05, above=0.0, at_most=1.0)
     """tau: how far the target network moves towards the learned one; 1 copies it."""
 
     initial_temperature: float = option(0.01, above=0.0)
