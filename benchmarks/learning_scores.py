@@ -245,7 +245,7 @@ def append(path: Path, row: Dict[str, Any]) -> None:
     new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(str(path), "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)

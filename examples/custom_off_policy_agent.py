@@ -91,12 +91,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timesteps", type=int, default=20_000)
+    parser.add_argument("--warm-up", type=int, default=500, help="random steps before learning begins")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
     options = parser.parse_args(arguments)
 
     AquaML.seed_everything(options.seed)
     env = GymnasiumWrapper("Pendulum-v1", action_bounds="rescale")
-    agent = NAF({"network": Parabola(observations=3, actions=1)}, NAFCfg(learning_rate=1e-3, target_smoothing=0.01))
+    cfg = NAFCfg(learning_rate=1e-3, random_timesteps=options.warm_up, learning_starts=options.warm_up)
+    agent = NAF({"network": Parabola(observations=3, actions=1)}, cfg)
     SequentialTrainer(env, agent, TrainerConfig(timesteps=options.timesteps, seed=options.seed)).train()
 
     test_env = GymnasiumWrapper("Pendulum-v1", num_envs=min(options.episodes, 20), action_bounds="rescale")

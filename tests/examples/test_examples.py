@@ -22,6 +22,7 @@ TINY = {
     "a2c_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "composite_actions.py": (["--timesteps", "70", "--num-envs", "16"], "Close to the part"),
     "custom_agent.py": (["--timesteps", "300"], "After training:  20 episodes"),
+    "custom_off_policy_agent.py": (["--timesteps", "60", "--warm-up", "30", "--episodes", "2"], "over 2 episodes"),
     "custom_trainer.py": (["--timesteps", "130", "--num-envs", "16", "--evaluation-interval", "65"], "The best agent"),
     "ddpg_pendulum.py": (
         ["--timesteps", "60", "--random-timesteps", "30", "--episodes", "2"],
@@ -29,6 +30,10 @@ TINY = {
     ),
     "dqn_cartpole.py": (["--timesteps", "130", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "evaluation_video.py": (["--timesteps", "70"], "100 pictures are in"),
+    "fast_sac_half_cheetah.py": (
+        ["--timesteps", "130", "--num-envs", "2", "--batch-size", "16", "--episodes", "2"],
+        "Deterministic return over 2",
+    ),
     "image_and_vector.py": (["--timesteps", "60", "--num-envs", "4"], "Action for one observation"),
     "isaacgym_ant.py": (
         ["--timesteps", "1100", "--num-envs", "8", "--device", "cpu"],
@@ -61,7 +66,7 @@ TINY = {
     "trpo_pendulum.py": (["--timesteps", "210", "--num-envs", "2", "--episodes", "2"], "Deterministic return over 2"),
     "walking_robot.py": (["--timesteps", "50", "--num-envs", "20"], "After training:  20 episodes"),
 }
-NEEDS = {"walking_robot.py": "mujoco"}
+NEEDS = {"fast_sac_half_cheetah.py": "mujoco", "walking_robot.py": "mujoco"}
 
 
 @pytest.fixture

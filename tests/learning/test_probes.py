@@ -4,6 +4,7 @@ An algorithm is added by one entry in ``ALGORITHMS``: how it is built, and how i
 """
 
 import dataclasses
+import functools
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Type
 
 import numpy as np
@@ -23,8 +24,9 @@ from probes import (
 
 import AquaML
 from AquaML.environment.gymnasium_envs import GymnasiumWrapper
-from AquaML.learning.model import default_models
+from AquaML.learning.model import default_actor_critic, default_models, default_q_network
 from AquaML.learning.reinforcement.base import Agent
+from AquaML.learning.reinforcement.off_policy import DDPG, DQN, SAC, TD3, FastSAC
 from AquaML.learning.reinforcement.on_policy.a2c import A2C
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.ppo import PPO
@@ -81,6 +83,42 @@ def value_on_policy(agent: Any, states: Dict[str, torch.Tensor]) -> float:
     return float(values if agent.value_normalizer is None else agent.value_normalizer.denormalize(values))
 
 
+def off_policy(kind: Any, make_models: Callable[..., Any], **settings: Any) -> Callable[[Dict[str, Any]], Agent]:
+    """Return how an off-policy agent with small networks is built."""
+    common = dict(
+        learning_rate=5e-3,
+        discount_factor=DISCOUNT,
+        target_smoothing=0.1,
+        target_interval=1,
+        update_interval=1,
+        gradient_steps=1,
+        batch_size=64,
+        memory_size=16_000,
+        random_timesteps=100,
+        learning_starts=10,
+        device="cpu",
+    )
+
+    def build(env_info: Dict[str, Any]) -> Agent:
+        return kind(make_models(env_info, hidden_sizes=(32,)), kind.config_class(**dict(common, **settings)))
+
+    return build
+
+
+def value_of_critics(agent: Any, states: Dict[str, torch.Tensor]) -> float:
+    """Return what the critics think of the policy's action, in units of reward."""
+    seen = agent.normalize(states)
+    with torch.no_grad():
+        actions = agent.name_actions(agent.policy.act_deterministic(agent.policy.select_inputs(seen))["actions"])
+        value = float(agent.judge(agent.critic, seen, actions).mean())
+    return value / float(agent.return_scale.factor()) if isinstance(agent, FastSAC) else value
+
+
+def value_of_actions(agent: Any, states: Dict[str, torch.Tensor]) -> float:
+    with torch.no_grad():
+        return float(agent.action_values(agent.q_network, agent.normalize(states)).max())
+
+
 def tabular(kind: Any) -> Callable[[Dict[str, Any]], Agent]:
     cfg = TabularCfg(learning_rate=0.3, discount_factor=DISCOUNT)
     return lambda env_info: kind(cfg=cfg)
@@ -91,6 +129,11 @@ def value_tabular(agent: Any, states: Dict[str, torch.Tensor]) -> float:
 
 
 PLAIN: Dict[str, Any] = {"observation_normalizer": False, "value_normalizer": False}
+FIXED_TEMPERATURE: Dict[str, Any] = {"learn_temperature": False, "initial_temperature": 1e-3}
+SLOW_POLICY: Dict[str, Any] = {"policy_learning_rate": 1e-3, "exploration_noise": 0.5}
+"""A policy that learns faster than its critic runs to a bound before the critic knows what lies between."""
+DETERMINISTIC = functools.partial(default_actor_critic, policy="deterministic")
+DISTRIBUTIONS = functools.partial(default_actor_critic, layer_norm=True, atoms=101)
 ALGORITHMS: Dict[str, Algorithm] = {
     "PPO": Algorithm(on_policy(PPO, mini_batches=2), value_on_policy, 200),
     "PPO without normalisers": Algorithm(on_policy(PPO, mini_batches=2, **PLAIN), value_on_policy, 200, ("discrete",)),
@@ -101,6 +144,21 @@ ALGORITHMS: Dict[str, Algorithm] = {
     "A2C": Algorithm(on_policy(A2C, mini_batches=4, learning_rate=5e-3, **PLAIN), value_on_policy, 300),
     "RPO": Algorithm(on_policy(RPO, mini_batches=2, perturbation=0.1), value_on_policy, 200, ("box",)),
     "TRPO": Algorithm(on_policy(TRPO, mini_batches=2, max_divergence=0.05, **PLAIN), value_on_policy, 200),
+    "SAC": Algorithm(
+        off_policy(SAC, default_actor_critic, policy_learning_rate=2e-3, **FIXED_TEMPERATURE),
+        value_of_critics,
+        300,
+        ("box",),
+    ),
+    "TD3": Algorithm(off_policy(TD3, DETERMINISTIC, **SLOW_POLICY), value_of_critics, 300, ("box",)),
+    "DDPG": Algorithm(off_policy(DDPG, DETERMINISTIC, **SLOW_POLICY), value_of_critics, 300, ("box",)),
+    "FastSAC": Algorithm(
+        off_policy(FastSAC, DISTRIBUTIONS, policy_learning_rate=2e-3, **FIXED_TEMPERATURE),
+        value_of_critics,
+        300,
+        ("box",),
+    ),
+    "DQN": Algorithm(off_policy(DQN, default_q_network), value_of_actions, 300, ("discrete",)),
     "Q-learning": Algorithm(tabular(QLearning), value_tabular, 200, ("discrete",), "discrete"),
     "SARSA": Algorithm(tabular(SARSA), value_tabular, 200, ("discrete",), "discrete"),
 }

@@ -75,7 +75,7 @@ def test_return_scale_by_hand():
     ended = torch.tensor([[False], [False]])
     scale.follow(torch.tensor([[1.0], [0.0]]), ended)  # sums 1, 0
     scale.follow(torch.tensor([[1.0], [2.0]]), torch.tensor([[True], [False]]))  # sums 1.5, 2
-    scale.follow(torch.tensor([[1.0], [2.0]]), ended)  # the first episode ended: sums 1, 3
+    scale.follow(torch.tensor([[1.0], [2.0]]), ended)  # the first episode terminated: sums 1, 3
     deviation = float(np.std([1.0, 0.0, 1.5, 2.0, 1.0, 3.0]))
     assert scale.factor().item() == pytest.approx(1.0 / max(deviation, 3.0 / 4.0), rel=1e-5)
 
@@ -87,6 +87,22 @@ def test_the_largest_return_stays_within_the_limit():
         scale.follow(torch.tensor([[reward]]), no)
     # The deviation alone (3.2) would leave a return of 31.6.
     assert scale.factor().item() * 100.0 == pytest.approx(2.0)
+
+
+def test_a_sum_goes_on_across_a_time_limit():
+    """Rewards of 1 for ever are worth 1 / (1 - gamma), however short the episodes are cut."""
+    env, agent = make_agent(num_envs=2, discount_factor=0.5, value_limit=4.0)
+    agent.setup(env.getEnvInfo())
+    agent.prepare_training()
+    ones, no, yes = torch.ones(2, 1), torch.zeros(2, 1, dtype=torch.bool), torch.ones(2, 1, dtype=torch.bool)
+    states = {"state": torch.zeros(2, 3)}
+    for step in range(30):
+        infos = {"final_obs": None, "valid": None, "log": {}}
+        cut = yes if step % 2 else no
+        agent.record_transition(states, {"action": torch.zeros(2, 1)}, ones, states, no, cut, infos, step, 30)
+        agent._take_fresh(agent.memory)
+    assert agent.return_scale.factor().item() == pytest.approx(1.0 / max(0.5, 2.0 / 4.0), abs=0.05)
+    assert agent.return_scale._largest.item() == pytest.approx(2.0, abs=1e-6)
 
 
 def test_reset_rows_have_no_influence_on_the_scale():

@@ -13,7 +13,7 @@ from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.fast_sac_cfg import FastSACCfg
 from AquaML.learning.reinforcement.off_policy.return_scale import ReturnScale
 from AquaML.learning.reinforcement.off_policy.sac import SAC
-from AquaML.learning.reinforcement.off_policy.transitions import ENDED, REWARDS, Transitions
+from AquaML.learning.reinforcement.off_policy.transitions import REWARDS, TERMINATED, Transitions
 from AquaML.learning.reinforcement.off_policy.value_distribution import ValueDistribution
 from AquaML.stateful import TRAINING
 
@@ -57,10 +57,10 @@ class FastSAC(SAC):
         """Follow the returns; see :meth:`OffPolicyAgent.follow_fresh`."""
         shape = (-1, memory.num_envs, 1)
         rewards = memory.read(REWARDS, places).reshape(shape)
-        ended = memory.read(ENDED, places).reshape(shape) > 0.0
+        terminated = memory.read(TERMINATED, places).reshape(shape) > 0.0
         counts = None if valid is None else valid.reshape(shape)
         for step in range(len(rewards)):
-            self.return_scale.follow(rewards[step], ended[step], None if counts is None else counts[step])
+            self.return_scale.follow(rewards[step], terminated[step], None if counts is None else counts[step])
 
     def on_interruption(self) -> None:
         """End the running episodes; see :meth:`OffPolicyAgent.on_interruption`."""

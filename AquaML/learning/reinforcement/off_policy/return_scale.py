@@ -14,7 +14,7 @@ class ReturnScale(Stateful):
     """Follows the discounted sum of rewards in every environment (Lee et al., 2025, "Hyperspherical normalization").
 
     The factor is the smaller one of two: that which gives those sums unit variance, and that which keeps the largest of
-    them within the limit.
+    them within the limit. A sum goes on across a time limit, as the value does that it stands for.
 
     Args:
         discount_factor: gamma.
@@ -34,20 +34,19 @@ class ReturnScale(Stateful):
         if len(self._sums) != num_envs:
             self._sums = torch.zeros((num_envs, 1), device=self._sums.device)
 
-    def follow(self, rewards: torch.Tensor, ended: torch.Tensor, valid: Optional[torch.Tensor] = None) -> None:
+    def follow(self, rewards: torch.Tensor, terminated: torch.Tensor, valid: Optional[torch.Tensor] = None) -> None:
         """Take notice of one vector step.
 
         Args:
             rewards: ``(num_envs, 1)``.
-            ended: ``(num_envs, 1)`` bool, where an episode ended with this step.
+            terminated: ``(num_envs, 1)`` bool, where an episode terminated with this step.
             valid: ``(num_envs, 1)`` bool, rows that are transitions; None: all.
         """
-        self._sums = self._discount_factor * self._sums + rewards
-        if valid is not None:
-            self._sums = torch.where(valid, self._sums, torch.zeros_like(self._sums))
+        sums = self._discount_factor * self._sums + rewards
+        self._sums = sums if valid is None else torch.where(valid, sums, self._sums)
         self._statistics.update(self._sums, valid)
         self._largest = torch.maximum(self._largest, self._sums.abs().max())
-        self._sums = torch.where(ended, torch.zeros_like(self._sums), self._sums)
+        self._sums = torch.where(terminated, torch.zeros_like(self._sums), self._sums)
 
     def factor(self) -> torch.Tensor:
         """Return what rewards are multiplied by, shape ``()``; 1 as long as nothing is known."""
