@@ -334,6 +334,7 @@ DQN_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
     "target_interval": (3, PARAMETERS, {}),
 }
 FAST_SAC_FIELDS: Dict[str, Tuple[Any, str, Dict[str, Any]]] = {
+    "learning_rate": (0.02, PARAMETERS, {}),
     "batch_size": (16, PARAMETERS, {}),
     "gradient_steps": (3, PARAMETERS, {}),
     "random_timesteps": (10, PARAMETERS, {}),
