@@ -1,7 +1,7 @@
 """The one target update of the library."""
 
 import copy
-from typing import Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 
@@ -30,6 +30,7 @@ class TargetUpdate:
         # Listed once: walking through the modules costs more than the update of a small network.
         self._targets, self._sources = list(target.parameters()), list(model.parameters())
         self._modules = (target, model)
+        self._buffers: Optional[Tuple[List[torch.Tensor], List[torch.Tensor]]] = None
 
     @torch.no_grad()
     def move(self) -> None:
@@ -39,7 +40,10 @@ class TargetUpdate:
         else:
             torch._foreach_mul_(self._targets, 1.0 - self._smoothing)
             torch._foreach_add_(self._targets, self._sources, alpha=self._smoothing)
-        _copy(*[list(module.buffers()) for module in self._modules])
+        if self._buffers is None:
+            # Not before: a model that learns its action's range makes buffers anew.
+            self._buffers = (list(self._modules[0].buffers()), list(self._modules[1].buffers()))
+        _copy(*self._buffers)
 
 
 def _copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
