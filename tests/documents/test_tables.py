@@ -36,6 +36,9 @@ TABLES: List[Tuple[Path, Type[Config]]] = [
     (CHINESE / "a2c.md", A2CCfg),
     (CHINESE / "rpo.md", RPOCfg),
     (CHINESE / "trpo.md", TRPOCfg),
+    (CHINESE / "sac.md", SACCfg),
+    (CHINESE / "td3.md", TD3Cfg),
+    (CHINESE / "ddpg.md", DDPGCfg),
     (CHINESE / "tabular.md", TabularCfg),
 ]
 
