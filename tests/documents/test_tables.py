@@ -39,6 +39,8 @@ TABLES: List[Tuple[Path, Type[Config]]] = [
     (CHINESE / "sac.md", SACCfg),
     (CHINESE / "td3.md", TD3Cfg),
     (CHINESE / "ddpg.md", DDPGCfg),
+    (CHINESE / "dqn.md", DQNCfg),
+    (CHINESE / "fast_sac.md", FastSACCfg),
     (CHINESE / "tabular.md", TabularCfg),
 ]
 

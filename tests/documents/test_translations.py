@@ -8,7 +8,19 @@ import pytest
 from pages import CHINESE_PAGES, DOCUMENTS, REPOSITORY, fenced_blocks, name_of
 
 MAIN_PAGES = {"index.md", "getting_started.md", "concepts.md", "troubleshooting.md"}
-ALGORITHMS = {"algorithms.md", "ppo.md", "a2c.md", "rpo.md", "trpo.md", "sac.md", "td3.md", "ddpg.md", "tabular.md"}
+ALGORITHMS = {
+    "algorithms.md",
+    "ppo.md",
+    "a2c.md",
+    "rpo.md",
+    "trpo.md",
+    "sac.md",
+    "td3.md",
+    "ddpg.md",
+    "dqn.md",
+    "fast_sac.md",
+    "tabular.md",
+}
 
 
 def original_of(page: Path) -> Path:
