@@ -115,7 +115,7 @@ class ReplayMemory(Stateful):
         # The file has no name once it is closed, so that nothing is left behind.
         file = tempfile.TemporaryFile(dir=str(self.directory))  # noqa: SIM115
         kind = torch.zeros((), dtype=dtype).numpy().dtype
-        return torch.from_numpy(np.memmap(file, dtype=kind, mode="w+", shape=shape))  # type: ignore[call-overload]
+        return torch.from_numpy(np.memmap(file, dtype=kind, mode="w+", shape=shape))
 
     # ------------------------------------------------------------------ writing
 

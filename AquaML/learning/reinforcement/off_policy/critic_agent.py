@@ -1,7 +1,7 @@
 """What agents share that learn a policy through critics of continuous actions."""
 
 import abc
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -30,7 +30,7 @@ class CriticAgent(OffPolicyAgent):
     config_class = CriticAgentCfg
     cfg: CriticAgentCfg
     required_models = ("policy", "critic")
-    target_roles = ("critic",)
+    target_roles: Sequence[str] = ("critic",)
     action_readers = ("critic",)
     action_ranges: ActionRanges
 

@@ -28,7 +28,8 @@ class TargetUpdate:
     def __init__(self, target: torch.nn.Module, model: torch.nn.Module, smoothing: float) -> None:
         self._smoothing = smoothing
         # Listed once: walking through the modules costs more than the update of a small network.
-        self._targets, self._sources = list(target.parameters()), list(model.parameters())
+        self._targets: List[torch.Tensor] = list(target.parameters())
+        self._sources: List[torch.Tensor] = list(model.parameters())
         self._modules = (target, model)
         self._buffers: Optional[Tuple[List[torch.Tensor], List[torch.Tensor]]] = None
 
