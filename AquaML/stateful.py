@@ -103,7 +103,9 @@ def kind_differences(current: Any, saved: Any, name: str) -> List[str]:
         return [line for place, (a, b) in pairs for line in kind_differences(a, b, "{}[{}]".format(name, place))]
     for kind, words in _KINDS:
         if isinstance(current, kind):
-            fits = isinstance(saved, kind) and (kind is not tuple or len(current) == len(saved))
+            # True is an integer to Python, and no number to anybody else.
+            fits = isinstance(saved, kind) and isinstance(saved, bool) == isinstance(current, bool)
+            fits = fits and (kind is not tuple or len(current) == len(saved))
             return [] if fits else ["{} is a {}, expected {}".format(name, type(saved).__name__, words)]
     return []
 

@@ -67,8 +67,8 @@ PROTECTIONS: List[Protection] = [
     Protection(
         "the order of writing decides which is newest",
         _S,
-        "key=lambda item: (item[0], str(item[1])))",
-        "key=lambda item: str(item[1]))",
+        "is not None, _sequence_of(item[0]), str(item[1])))",
+        "is not None, str(item[1])))",
         _STORE + "test_the_order_of_writing_decides_and_neither_clock_nor_step",
     ),
     Protection(
@@ -201,8 +201,8 @@ PROTECTIONS: List[Protection] = [
     Protection(
         "final observations are checked with their rollout",
         "AquaML/learning/reinforcement/on_policy/base.py",
-        '                numbers.append(Numbers("final observation", name, values_, stored, final.steps))\n',
-        "                del stored, values_\n",
+        "                numbers.append(Numbers(site, name, values_, stored, final.steps))\n",
+        "                del stored, values_, site\n",
         "tests/reliability/test_injections.py::test_a_step_with_nan_leaves_no_trace[final observation-True]",
     ),
     Protection(

@@ -19,6 +19,7 @@ from AquaML.stateful import (
     Part,
     Stateful,
     collect_states,
+    kind_differences,
     restore_states,
     unregistered_states,
 )
@@ -184,6 +185,12 @@ def test_moments_that_are_numbers_here_and_tensors_there_are_refused() -> None:
     assert words in refusal(lambda state: state["state"][0].update(exp_avg=torch.ones(())))
     assert "exp_avg is a tensor and nothing for" in refusal(lambda state: state["state"][1].update(exp_avg=None))
     assert "step is a number and a tensor" in refusal(lambda state: state["state"][1].update(step=torch.ones(3)))
+
+
+def test_true_and_false_are_no_numbers() -> None:
+    assert kind_differences(1.0, False, "step") == ["step is a bool, expected a number"]
+    assert kind_differences(True, 1, "flag") == ["flag is a int, expected True or False"]
+    assert kind_differences(2, 1, "count") == kind_differences(False, True, "flag") == []
 
 
 def test_moments_and_numbers_of_another_kind_are_refused() -> None:
