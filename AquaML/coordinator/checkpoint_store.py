@@ -54,9 +54,11 @@ class CheckpointStore:
     def open(self) -> None:
         """Delete what killed processes left half written; call it once nobody else can be writing."""
         sweep_leftovers(self.folder, self._operations)
-        wanted = {_metadata_of(path).get(BESIDE) for path in self._files()}
+        found = {path.name[: -len(SUFFIX)]: _metadata_of(path) for path in self._files()}
         for path in self._beside_files():
-            if path.name not in wanted:
+            metadata = found.get(_stem_of(path), {BESIDE: None})
+            # What cannot be read now may be readable tomorrow, and would need its file.
+            if metadata and metadata.get(BESIDE) != path.name:
                 self._remove(path)
 
     # ------------------------------------------------------------------ writing
@@ -73,7 +75,8 @@ class CheckpointStore:
         if surplus and is_intact(path):
             for old in surplus:
                 self._remove(old)
-                self._remove_beside(old.stem)
+                if not old.exists():
+                    self._remove_beside(old.stem)
         return path
 
     def _surplus(self) -> List[Path]:
@@ -99,8 +102,7 @@ class CheckpointStore:
     def _remove_beside(self, stem: str, but: Optional[str] = None) -> None:
         """Remove the files beside a checkpoint that is gone or has a newer one."""
         for path in self._beside_files():
-            match = _BESIDE.match(path.name)
-            if match is not None and match.group(1) == stem and path.name != but:
+            if _stem_of(path) == stem and path.name != but:
                 self._remove(path)
 
     def save_last(self, checkpoint: Checkpoint) -> Path:
@@ -245,6 +247,11 @@ def read_with_beside(path: Union[str, Path]) -> Checkpoint:
     if beside.metadata.get("kind") != _BESIDE_KIND or beside.metadata.get(SEQUENCE) != number:
         raise CheckpointMismatchError("'{}' was not written together with '{}'.".format(place, source))
     return Checkpoint(checkpoint.metadata, dict(checkpoint.parts, **beside.parts))
+
+
+def _stem_of(beside: Path) -> str:
+    """Return the name, without suffix, of the checkpoint that a file lies beside."""
+    return beside.name.split(".", 1)[0]
 
 
 def _metadata_of(path: Path) -> Dict[str, Any]:

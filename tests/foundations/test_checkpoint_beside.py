@@ -173,6 +173,30 @@ def test_what_lies_beside_goes_with_its_checkpoint() -> None:
     assert numbers_of(FOLDER / "best.aqua") == [7.0] and numbers_of(store.latest()) == [6.0, 6.0]
 
 
+def test_a_checkpoint_that_cannot_be_read_now_keeps_its_memory() -> None:
+    """A disk that is away for a moment must not cost what would be whole again afterwards."""
+    store = CheckpointStore(FOLDER, keep=2)
+    store.save_last(checkpoint(1))
+    content = (FOLDER / "last.aqua").read_bytes()
+    (FOLDER / "last.aqua").write_bytes(b"unreadable")
+    CheckpointStore(FOLDER, keep=2).open()
+    (FOLDER / "last.aqua").write_bytes(content)
+    assert numbers_of(FOLDER / "last.aqua") == [1.0, 1.0]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_keeps_its_memory() -> None:
+    class Stubborn(WatchedOperations):
+        def remove(self, path: Path) -> None:
+            if path.name == "step_1.aqua":
+                raise OSError(errno.EBUSY, "in use")
+            super().remove(path)
+
+    store = CheckpointStore(FOLDER, 1, Stubborn())
+    for number in (1, 2):
+        store.save_periodic(number, checkpoint(number))
+    assert numbers_of(FOLDER / "step_1.aqua") == [1.0, 1.0]
+
+
 def test_a_memory_that_is_not_to_be_saved_leaves_no_file_and_takes_the_old_one_away() -> None:
     store = CheckpointStore(FOLDER, keep=2)
     store.save_last(checkpoint(1))

@@ -37,7 +37,7 @@ from AquaML.stateful import RUN, TRAINING, WEIGHTS, Stateful, require_keys
 
 
 class StepCount(Stateful):
-    """Number of gradient steps taken, and the progress of the run."""
+    """Number of gradient steps taken."""
 
     def __init__(self) -> None:
         self.gradient_steps = 0
@@ -87,6 +87,7 @@ class OffPolicyAgent(Agent):
         self.count = StepCount()
         self.register_part("count", self.count)
         self._progress = 0.0
+        self._unchecked_updates = 0
         self._target_updates = [
             TargetUpdate(self.models["target_" + role], self.models[role], self.cfg.target_smoothing)
             for role in self.target_roles
@@ -400,7 +401,9 @@ class OffPolicyAgent(Agent):
             numbers.append(Numbers("observation", name, read(STATE + name), first=-1))
             numbers.append(Numbers("final observation", name, read(NEXT + name), ended))
             numbers.append(Numbers("observation", name, read(NEXT + name), ~ended))
-        numbers += [Numbers("action", name[len(ACTION) :], read(name)) for name in memory.names if ACTION in name]
+        numbers += [
+            Numbers("action", name[len(ACTION) :], read(name)) for name in memory.names if name.startswith(ACTION)
+        ]
         numbers.append(Numbers("reward", "rewards", read(REWARDS)))
         require_finite([item for item in numbers if item.values.is_floating_point()], steps)
 
@@ -409,7 +412,8 @@ class OffPolicyAgent(Agent):
         for _ in range(self.cfg.gradient_steps):
             self.count.gradient_steps += 1
             self.learn(self.sample())
-        if self.device.type == "cpu" or self.count.gradient_steps % self.CHECK_INTERVAL == 0:
+        self._unchecked_updates += 1
+        if self.device.type == "cpu" or self._unchecked_updates >= self.CHECK_INTERVAL:
             self.check_learning()
         for schedule in self.schedulers:
             schedule.step(None, self.last_loss)
@@ -495,6 +499,7 @@ class OffPolicyAgent(Agent):
         self._begin_steps()
 
     def _begin_steps(self) -> None:
+        self._unchecked_updates = 0
         for optimizer in self.optimizers:
             optimizer.begin()
 
