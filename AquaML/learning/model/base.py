@@ -8,8 +8,9 @@ from loguru import logger
 from torch import nn
 
 from AquaML.coordinator.device import AUTO, resolve_device
-from AquaML.environment.spaces import BOX, DISCRETE, MULTI_DISCRETE, TensorSpec, join_names
+from AquaML.environment.spaces import BOX, TensorSpec, join_names
 from AquaML.errors import ModelError, did_you_mean
+from AquaML.learning.model.features import category_sizes, flat_features
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.sequences import FEATURES, RESERVED, RESETS, as_rows, as_sequences
 
@@ -179,17 +180,12 @@ class Model(nn.Module):
 
     def _features(self, name: str, values: torch.Tensor) -> torch.Tensor:
         spec = None if self._specs is None else self._specs.get(name)
-        if spec is not None and spec.kind in (DISCRETE, MULTI_DISCRETE):
-            flat = values.reshape(len(values), -1)
-            parts = [nn.functional.one_hot(flat[:, i].long(), size) for i, size in enumerate(spec.sizes)]
-            return torch.cat(parts, dim=1).float()
         if spec is None and values.dtype == torch.int64:
             raise ModelError(
                 "{} cannot one-hot '{}' before it knows the space: call model.bind(env.getEnvInfo()['observation_cfg'])"
                 " or give the model to an agent first.".format(type(self).__name__, name)
             )
-        flat = (values if values.dim() == 2 else values.reshape(len(values), -1)).float()
-        return flat / 255.0 if values.dtype == torch.uint8 else flat
+        return flat_features(values, () if spec is None else category_sizes(spec))
 
     def concatenated_size(self) -> int:
         """Number of features of the one tensor that ``concat_dict`` gives.

@@ -7,8 +7,9 @@ from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Tuple,
 import torch
 from torch import nn
 
-from AquaML.environment.spaces import BOX, DISCRETE, MULTI_DISCRETE, TensorSpec, join_names
+from AquaML.environment.spaces import BOX, TensorSpec, join_names
 from AquaML.errors import ModelError, did_you_mean
+from AquaML.learning.model.features import as_numbers, category_sizes, flat_features
 from AquaML.learning.model.networks import activation_layer, initialized_linear, multilayer_perceptron
 
 Encoder = Union[nn.Module, Callable[[TensorSpec], nn.Module]]
@@ -85,15 +86,11 @@ class FlatEncoder(nn.Module):
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__()
         self.size = spec.one_hot_size
-        self._categories: Tuple[int, ...] = spec.sizes if spec.kind in (DISCRETE, MULTI_DISCRETE) else ()
+        self._sizes = category_sizes(spec)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return ``(B, size)`` float32 of ``(B, *shape)``."""
-        flat = values.flatten(1)
-        if self._categories:
-            parts = [nn.functional.one_hot(flat[:, i].long(), size) for i, size in enumerate(self._categories)]
-            return torch.cat(parts, dim=1).float()
-        return _as_numbers(flat)
+        return flat_features(values, self._sizes)
 
 
 class MLPEncoder(nn.Module):
@@ -158,7 +155,7 @@ class ImageEncoder(nn.Module):
         """Return ``(B, size)`` of images ``(B, *shape)``."""
         images = values.movedim(-1, -3) if self.channels_last else values
         images = images.reshape(len(values), self.channels, self.height, self.width)
-        return self.output(self.convolutions(_as_numbers(images)).flatten(1))
+        return self.output(self.convolutions(as_numbers(images)).flatten(1))
 
 
 def default_encoder(spec: TensorSpec) -> nn.Module:
@@ -229,11 +226,6 @@ def _made(encoder: Encoder, spec: TensorSpec) -> nn.Module:
             "observation's specification, such as ImageEncoder.".format(spec.name, encoder)
         )
     return made
-
-
-def _as_numbers(values: torch.Tensor) -> torch.Tensor:
-    numbers = values.float()
-    return numbers / 255.0 if values.dtype == torch.uint8 else numbers
 
 
 def _channels_last(spec: TensorSpec, channels: str) -> bool:
