@@ -10,14 +10,13 @@ from loguru import logger
 from AquaML.environment.action_transform import policy_specs
 from AquaML.environment.rows import like_rows
 from AquaML.environment.spaces import BOX, TensorSpec
-from AquaML.errors import AgentError, AquaMLError, NonFiniteError, StorageError
+from AquaML.errors import AgentError, NonFiniteError, StorageError
 from AquaML.learning.finite_guard import SKIP, Numbers, require_finite
 from AquaML.learning.memory.priorities import Priorities
 from AquaML.learning.memory.replay import ReplayMemory, rows_for
 from AquaML.learning.model.base import Model
-from AquaML.learning.model.normalizer import RunningNormalizer
-from AquaML.learning.reinforcement.base import Agent, TensorDict
-from AquaML.learning.reinforcement.observation_normalizers import PART_PREFIX, make_normalizers, normalized
+from AquaML.learning.reinforcement.base import TensorDict
+from AquaML.learning.reinforcement.learning_agent import LearningAgent
 from AquaML.learning.reinforcement.off_policy.network_optimizer import NetworkOptimizer
 from AquaML.learning.reinforcement.off_policy.off_policy_cfg import OffPolicyCfg
 from AquaML.learning.reinforcement.off_policy.target_network import TargetUpdate, frozen_copy
@@ -33,7 +32,7 @@ from AquaML.learning.reinforcement.off_policy.transitions import (
     gather_transitions,
 )
 from AquaML.learning.reinforcement.schedulers import LearningRateSchedule
-from AquaML.stateful import RUN, TRAINING, WEIGHTS, Stateful, require_keys
+from AquaML.stateful import RUN, TRAINING, Stateful, require_keys
 
 
 class StepCount(Stateful):
@@ -55,7 +54,7 @@ class StepCount(Stateful):
         self.gradient_steps = int(state["gradient_steps"])
 
 
-class OffPolicyAgent(Agent):
+class OffPolicyAgent(LearningAgent):
     """Stores transitions and learns from random batches of them.
 
     Subclasses write :meth:`choose_actions` and :meth:`learn`, and name what they optimise by :meth:`add_optimizer`.
@@ -80,7 +79,6 @@ class OffPolicyAgent(Agent):
     def __init__(self, models: Optional[Mapping[str, Any]] = None, cfg: Optional[OffPolicyCfg] = None) -> None:
         super().__init__(self._with_targets(models), cfg)
         self._require_models()
-        self.normalizers: Dict[str, RunningNormalizer] = {}
         self.memory: Optional[ReplayMemory] = None
         self.optimizers: List[NetworkOptimizer] = []
         self.schedulers: List[LearningRateSchedule] = []
@@ -146,25 +144,6 @@ class OffPolicyAgent(Agent):
             )
         return dict(observations, **actions)
 
-    def bind_spaces(self, observations: Any, actions: Any, action_bounds: str = "none") -> None:
-        """Learn the spaces and make the observation normalisers."""
-        was_bound = self.observation_layout is not None
-        super().bind_spaces(observations, actions, action_bounds)
-        if not was_bound:
-            try:
-                names = self._input_names(observations.specs)
-                self.normalizers = make_normalizers(observations.specs, names, self.cfg, self.device)
-                for name, normalizer in self.normalizers.items():
-                    self.register_part(PART_PREFIX + name, normalizer, WEIGHTS)
-            except AquaMLError:
-                self._unbind_spaces()
-                raise
-
-    def _unbind_spaces(self) -> None:
-        super()._unbind_spaces()
-        self._parts = [part for part in self._parts if part.target not in self.normalizers.values()]
-        self.normalizers = {}
-
     def _input_names(self, specs: Mapping[str, TensorSpec]) -> List[str]:
         """Return the observations that any model reads."""
         wanted = {name for model in self.models.values() for name in _names_read(model, specs)}
@@ -173,22 +152,11 @@ class OffPolicyAgent(Agent):
     def setup(self, env_info: Mapping[str, Any]) -> None:
         """Learn the spaces; :meth:`prepare_training` then allocates the memory for this many environments."""
         super().setup(env_info)
-        self._env_info = dict(env_info)
         self._policy_specs = policy_specs(env_info["action_cfg"], env_info["action_bounds"])
 
     def prepare_training(self) -> None:
         """Allocate the memory for the environments that :meth:`setup` named; again is no error."""
-        if self.num_envs is None:
-            raise AgentError(
-                "{0} does not know the environment yet; call setup(env.getEnvInfo()) before training, or "
-                "set_mode(training=False) to act only.".format(type(self).__name__)
-            )
-        if self.memory is not None:
-            if self.memory.num_envs != self.num_envs:
-                raise AgentError(
-                    "{} trains with {} environments and cannot go on with {}; make a new agent and load this one's "
-                    "checkpoint.".format(type(self).__name__, self.memory.num_envs, self.num_envs)
-                )
+        if self.has_memory(self.memory):
             return
         info, specs = self._env_info, self._env_info["observation_cfg"]
         self._names = self._input_names(specs)
@@ -245,10 +213,6 @@ class OffPolicyAgent(Agent):
         """
 
     # ------------------------------------------------------------------ acting
-
-    def normalize(self, states: TensorDict) -> TensorDict:
-        """Return observations as the models see them; what is not normalised is passed on."""
-        return normalized(self.normalizers, states)
 
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, at the beginning of training uniformly ones; see :meth:`Agent.act`."""

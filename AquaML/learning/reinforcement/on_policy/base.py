@@ -8,7 +8,7 @@ from loguru import logger
 
 from AquaML.compat import autocast, mixed_precision_dtype
 from AquaML.environment.spaces import TensorSpec
-from AquaML.errors import AgentError, AquaMLError, ConfigError, NonFiniteError
+from AquaML.errors import AgentError, ConfigError, NonFiniteError
 from AquaML.learning.finite_guard import Numbers, of_step, require_finite
 from AquaML.learning.memory.block_states import BlockStates, StatesByRole
 from AquaML.learning.memory.final_observations import FinalObservations
@@ -17,13 +17,9 @@ from AquaML.learning.model.base import ModelInput, ModelOutput, rows_of
 from AquaML.learning.model.normalizer import RunningNormalizer
 from AquaML.learning.model.sequences import RESETS, cleared
 from AquaML.learning.model.stochastic import StochasticModel
-from AquaML.learning.reinforcement.base import Agent, TensorDict
-from AquaML.learning.reinforcement.observation_normalizers import (
-    PART_PREFIX,
-    chosen_normalizer_cfg,
-    make_normalizers,
-    normalized,
-)
+from AquaML.learning.reinforcement.base import TensorDict
+from AquaML.learning.reinforcement.learning_agent import LearningAgent
+from AquaML.learning.reinforcement.observation_normalizers import chosen_normalizer_cfg
 from AquaML.learning.reinforcement.on_policy.batch import Batch
 from AquaML.learning.reinforcement.on_policy.on_policy_cfg import OnPolicyCfg
 from AquaML.learning.reinforcement.on_policy.recurrent_states import (
@@ -38,7 +34,7 @@ from AquaML.stateful import RUN, WEIGHTS
 _STATE, _ACTION, _PARAMETER = "state:", "action:", "parameter:"
 
 
-class OnPolicyAgent(Agent):
+class OnPolicyAgent(LearningAgent):
     """Collects rollouts and turns them into batches with returns and advantages.
 
     Subclasses write :meth:`learn`.
@@ -70,29 +66,12 @@ class OnPolicyAgent(Agent):
         # One pass over the rollout cannot know the states of a recurrent value function, so it is asked while acting.
         self._stores_values = self.shares_model or bool(self.value.recurrent_state)
         self._precision = mixed_precision_dtype(self.cfg.mixed_precision, self.device)
-        self.normalizers: Dict[str, RunningNormalizer] = {}
         self.value_normalizer = self._make_value_normalizer()
         self.memory: Optional[RolloutMemory] = None
         self.final_observations: Optional[FinalObservations] = None
         self._acted: Optional[ModelOutput] = None
 
     # ------------------------------------------------------------------ set-up
-
-    def bind_spaces(self, observations: Any, actions: Any, action_bounds: str = "none") -> None:
-        """Learn the spaces and make the observation normalisers."""
-        was_bound = self.observation_layout is not None
-        super().bind_spaces(observations, actions, action_bounds)
-        if not was_bound:
-            try:
-                self._make_normalizers(observations.specs)
-            except AquaMLError:
-                self._unbind_spaces()
-                raise
-
-    def _unbind_spaces(self) -> None:
-        super()._unbind_spaces()
-        self._parts = [part for part in self._parts if part.target not in self.normalizers.values()]
-        self.normalizers = {}
 
     @property
     def is_recurrent(self) -> bool:
@@ -126,11 +105,6 @@ class OnPolicyAgent(Agent):
         self.register_part("value_normalizer", normalizer, WEIGHTS)
         return normalizer
 
-    def _make_normalizers(self, specs: Mapping[str, TensorSpec]) -> None:
-        self.normalizers = make_normalizers(specs, self._input_names(specs), self.cfg, self.device)
-        for name, normalizer in self.normalizers.items():
-            self.register_part(PART_PREFIX + name, normalizer, WEIGHTS)
-
     def _input_names(self, specs: Mapping[str, TensorSpec]) -> List[str]:
         wanted = set(self.policy.input_names(specs)) | set(self.value.input_names(specs))
         return [name for name in specs if name in wanted]
@@ -138,7 +112,6 @@ class OnPolicyAgent(Agent):
     def setup(self, env_info: Mapping[str, Any]) -> None:
         """Learn the spaces; in training the first :meth:`act` then allocates the memory for this many environments."""
         super().setup(env_info)
-        self._env_info = dict(env_info)
         self._check_setup(self.cfg.rollouts * int(env_info["num_envs"]))
 
     def _check_setup(self, rows: int) -> None:
@@ -146,17 +119,7 @@ class OnPolicyAgent(Agent):
 
     def prepare_training(self) -> None:
         """Allocate the memory for the environments that :meth:`setup` named; again is no error."""
-        if self.num_envs is None:
-            raise AgentError(
-                "{0} does not know the environment yet; call setup(env.getEnvInfo()) before training, or "
-                "set_mode(training=False) to act only.".format(type(self).__name__)
-            )
-        if self.memory is not None:
-            if self.memory.num_envs != self.num_envs:
-                raise AgentError(
-                    "{} trains with {} environments and cannot go on with {}; make a new agent and load this one's "
-                    "checkpoint.".format(type(self).__name__, self.memory.num_envs, self.num_envs)
-                )
+        if self.has_memory(self.memory):
             return
         info, cfg = self._env_info, self.cfg
         self._check_value_model()
@@ -232,10 +195,6 @@ class OnPolicyAgent(Agent):
             self.value.require_output(self.value.outputs(states), "values", (2, 1))
 
     # ------------------------------------------------------------------ acting
-
-    def normalize(self, states: TensorDict) -> TensorDict:
-        """Return observations as the models see them; what is not normalised is passed on."""
-        return normalized(self.normalizers, states)
 
     def act(self, states: TensorDict, timestep: int, timesteps: int) -> TensorDict:
         """Draw actions, or take the likeliest ones in deterministic mode; see :meth:`Agent.act`."""
