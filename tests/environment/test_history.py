@@ -29,6 +29,7 @@ NUMBER, LENGTH = 3, 3
 def vector(mode: str) -> GymnasiumWrapper:
     modes = getattr(gymnasium.vector, "AutoresetMode", None)
     if modes is None:
+        # Older ones cannot be asked for a mode; environments that are built by name are stacked there, too.
         pytest.skip("autoreset modes came with Gymnasium 1.1")
     return GymnasiumWrapper(
         gymnasium.vector.SyncVectorEnv([ClockEnv] * NUMBER, autoreset_mode=getattr(modes, mode)),
