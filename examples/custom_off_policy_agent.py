@@ -65,8 +65,7 @@ class NAF(OffPolicyAgent):
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try the network once, before training."""
-        with torch.no_grad():
-            self.network.require_output(self.network.outputs(states), "values", (2, 1))
+        self.network.require_output(self.network.outputs(states), "values", (2, 1))
 
     def choose_actions(self, states: TensorDict, timestep: int, timesteps: int) -> torch.Tensor:
         """Take the best action, in training with noise."""

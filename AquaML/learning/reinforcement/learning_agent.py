@@ -1,7 +1,10 @@
 """What all agents with networks and a memory share: normalised observations, and the environments they train with."""
 
 import abc
-from typing import Any, Dict, List, Mapping, Optional
+import contextlib
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+import torch
 
 from AquaML.environment.spaces import TensorSpec
 from AquaML.errors import AgentError, AquaMLError
@@ -77,6 +80,20 @@ class LearningAgent(Agent):
                 "checkpoint.".format(type(self).__name__, memory.num_envs, self.num_envs)
             )
         return memory is not None
+
+    @contextlib.contextmanager
+    def trying_models(self) -> Iterator[None]:
+        """Let models be run on made-up rows: without gradients, and without a move of their own running statistics."""
+        modules = [module for model in self.models.values() for module in model.modules()]
+        modes = [module.training for module in modules]
+        try:
+            for module in modules:
+                module.training = False
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in zip(modules, modes):
+                module.training = mode
 
     def normalize(self, states: TensorDict) -> TensorDict:
         """Return observations as the models see them; what is not normalised is passed on."""

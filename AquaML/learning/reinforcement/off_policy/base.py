@@ -160,7 +160,8 @@ class OffPolicyAgent(LearningAgent):
             return
         info, specs = self._env_info, self._env_info["observation_cfg"]
         self._names = self._input_names(specs)
-        self.check_models(*self._probe(specs))
+        with self.trying_models():
+            self.check_models(*self._probe(specs))
         # Assigned only now, so that an error above leaves nothing half made.
         self.memory = self._make_memory(info)
         if not info["gives_final_observation"]:
@@ -202,7 +203,7 @@ class OffPolicyAgent(LearningAgent):
 
     @abc.abstractmethod
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
-        """Try the models once, without moving the random streams.
+        """Try the models once, without moving the random streams; called without gradients, in evaluation mode.
 
         Args:
             states: Observations of two rows.

@@ -87,10 +87,16 @@ class CriticAgent(OffPolicyAgent):
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
-        with torch.no_grad():
-            drawn = self.name_actions(self.policy.act_deterministic(self.policy.select_inputs(states))["actions"])
-            inputs = dict(states, **drawn)
-            self.critic.require_output(self.critic.outputs(inputs), "values", (2, None))
+        drawn = self.name_actions(self.policy.act_deterministic(self.policy.select_inputs(states))["actions"])
+        self.check_critic(self.critic.outputs(dict(states, **drawn)))
+
+    def check_critic(self, outputs: ModelOutput) -> None:
+        """Check what the critic said of two rows.
+
+        Raises:
+            ModelError: An output is missing or has a wrong shape.
+        """
+        self.critic.require_output(outputs, "values", (2, None))
 
     def learn(self, batch: Transitions) -> None:
         """Take a step of the critic, now and then of the policy, and move the targets."""

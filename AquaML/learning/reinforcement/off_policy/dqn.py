@@ -55,8 +55,7 @@ class DQN(OffPolicyAgent):
 
     def check_models(self, states: TensorDict, actions: TensorDict) -> None:
         """Try the network; see :meth:`OffPolicyAgent.check_models`."""
-        with torch.no_grad():
-            outputs = self.q_network.outputs(self.q_network.select_inputs(states))
+        outputs = self.q_network.outputs(self.q_network.select_inputs(states))
         self.q_network.require_output(outputs, "values", (2, self.categories))
 
     # ------------------------------------------------------------------ acting

@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional
 import torch
 
 from AquaML.learning.memory.replay import ReplayMemory
+from AquaML.learning.model.base import ModelOutput
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.fast_sac_cfg import FastSACCfg
 from AquaML.learning.reinforcement.off_policy.return_scale import ReturnScale
@@ -46,12 +47,9 @@ class FastSAC(SAC):
         assert self.num_envs is not None
         self.return_scale.expect(self.num_envs)
 
-    def check_models(self, states: TensorDict, actions: TensorDict) -> None:
-        """Try policy and critics; see :meth:`OffPolicyAgent.check_models`."""
-        with torch.no_grad():
-            drawn = self.name_actions(self.policy.act_deterministic(self.policy.select_inputs(states))["actions"])
-            outputs = self.critic.outputs(dict(states, **drawn))
-            self.critic.require_output(outputs, "logits", (2, None, self.cfg.atoms))
+    def check_critic(self, outputs: ModelOutput) -> None:
+        """Check what the critic said of two rows; see :meth:`CriticAgent.check_critic`."""
+        self.critic.require_output(outputs, "logits", (2, None, self.cfg.atoms))
 
     def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
         """Follow the returns; see :meth:`OffPolicyAgent.follow_fresh`."""

@@ -180,7 +180,7 @@ class OnPolicyAgent(LearningAgent):
             for name in self._names
         }
         states.update(self.policy.initial_state(2))
-        with torch.no_grad():
+        with self.trying_models():
             outputs = self.policy.outputs(states)
             return self.policy.parameters_of(outputs, 2)
 
@@ -191,7 +191,7 @@ class OnPolicyAgent(LearningAgent):
             for name in self.value.input_names(specs)
         }
         states.update(self.value.initial_state(2))
-        with torch.no_grad():
+        with self.trying_models():
             self.value.require_output(self.value.outputs(states), "values", (2, 1))
 
     # ------------------------------------------------------------------ acting
