@@ -70,10 +70,15 @@ def default_actor_critic(
             "of your own.".format(list(actions))
         )
     kind: Any = SquashedPolicy if policy == "squashed" else DeterministicPolicy
-    made = {name: kind(observations, names, spec, layers, encoders) for name, spec in actions.items()}
+    made = {
+        name: kind(FeatureExtractor(observations, names, encoders), observations, spec, layers)
+        for name, spec in actions.items()
+    }
+    judged = dict(observations, **actions)
+    reader = FeatureExtractor(judged, (critic_inputs or list(observations)) + list(actions), encoders)
     return {
         "policy": next(iter(made.values())) if len(made) == 1 else CompositeModel(made),
-        "critic": Critics(observations, actions, critic_inputs or list(observations), critics, layers, encoders, atoms),
+        "critic": Critics(reader, judged, critics, layers, atoms),
     }
 
 
@@ -112,9 +117,9 @@ def default_q_network(
         )
     observations: Dict[str, TensorSpec] = env_info["observation_cfg"]
     names = _policy_names(observations, inputs)
-    return {
-        "q_network": QNetwork(observations, names, spec.sizes[0], dueling, Layers(hidden_sizes, activation), encoders)
-    }
+    extractor = FeatureExtractor(observations, names, encoders)
+    layers = Layers(hidden_sizes, activation)
+    return {"q_network": QNetwork(extractor, observations, spec.sizes[0], dueling, layers)}
 
 
 def _policy_names(observations: Mapping[str, TensorSpec], chosen: Optional[List[str]]) -> List[str]:
@@ -147,31 +152,24 @@ def perceptron(inputs: int, layers: Layers, outputs: int) -> nn.Sequential:
     return nn.Sequential(*modules, nn.Linear(inputs, outputs))
 
 
-def _model_cfg(names: Sequence[str], extractor: FeatureExtractor) -> ModelCfg:
-    return ModelCfg(inputs_name=list(names), concat_dict=extractor.is_flat)
+def _model_cfg(extractor: FeatureExtractor) -> ModelCfg:
+    return ModelCfg(inputs_name=list(extractor.names), concat_dict=extractor.is_flat)
 
 
 class SquashedPolicy(SquashedGaussianModel):
     """A squashed Gaussian; mean and deviation depend on the observation.
 
     Args:
+        extractor: Makes features of what the policy reads.
         observations: Observation name to specification.
-        names: What the policy reads.
         action: The action.
         layers: Widths and activation.
-        encoders: Encoders by observation.
     """
 
     def __init__(
-        self,
-        observations: Mapping[str, TensorSpec],
-        names: Sequence[str],
-        action: TensorSpec,
-        layers: Layers,
-        encoders: Optional[Mapping[str, Encoder]] = None,
+        self, extractor: FeatureExtractor, observations: Mapping[str, TensorSpec], action: TensorSpec, layers: Layers
     ) -> None:
-        extractor = FeatureExtractor(observations, names, encoders)
-        super().__init__(_model_cfg(names, extractor))
+        super().__init__(_model_cfg(extractor))
         self.extractor = extractor
         self.bind(observations)
         self.bind_actions({action.name: action})
@@ -191,23 +189,16 @@ class DeterministicPolicy(DeterministicModel):
     """A policy without chance whose actions fill their range by ``tanh``.
 
     Args:
+        extractor: Makes features of what the policy reads.
         observations: Observation name to specification.
-        names: What the policy reads.
         action: The action.
         layers: Widths and activation.
-        encoders: Encoders by observation.
     """
 
     def __init__(
-        self,
-        observations: Mapping[str, TensorSpec],
-        names: Sequence[str],
-        action: TensorSpec,
-        layers: Layers,
-        encoders: Optional[Mapping[str, Encoder]] = None,
+        self, extractor: FeatureExtractor, observations: Mapping[str, TensorSpec], action: TensorSpec, layers: Layers
     ) -> None:
-        extractor = FeatureExtractor(observations, names, encoders)
-        super().__init__(_model_cfg(names, extractor))
+        super().__init__(_model_cfg(extractor))
         self.extractor = extractor
         self.action_range = ActionRange()
         self.bind(observations)
@@ -228,29 +219,22 @@ class Critics(Model):
     """Independent critics of observations and actions, each a network of its own.
 
     Args:
-        observations: Observation name to specification.
-        actions: Action name to specification.
-        names: Observations that the critics read; actions are read besides.
+        extractor: Makes features of the observations that the critics read, and of actions.
+        specs: Observation and action name to specification.
         number: How many critics.
         layers: Widths and activation.
-        encoders: Encoders by observation.
         atoms: Number of values over which each spreads probability; None: it names one value.
     """
 
     def __init__(
         self,
-        observations: Mapping[str, TensorSpec],
-        actions: Mapping[str, TensorSpec],
-        names: Sequence[str],
+        extractor: FeatureExtractor,
+        specs: Mapping[str, TensorSpec],
         number: int,
         layers: Layers,
-        encoders: Optional[Mapping[str, Encoder]] = None,
         atoms: Optional[int] = None,
     ) -> None:
-        specs = dict(observations, **actions)
-        inputs = list(names) + list(actions)
-        extractor = FeatureExtractor(specs, inputs, encoders)
-        super().__init__(_model_cfg(inputs, extractor))
+        super().__init__(_model_cfg(extractor))
         self.extractor = extractor
         self.bind(specs)
         self.atoms = atoms
@@ -273,25 +257,22 @@ class QNetwork(Model):
     """Values of all categories of a Discrete action.
 
     Args:
+        extractor: Makes features of what the network reads.
         observations: Observation name to specification.
-        names: What the network reads.
         categories: Number of actions.
         dueling: Whether a state's value and the actions' advantages have separate outputs.
         layers: Widths and activation.
-        encoders: Encoders by observation.
     """
 
     def __init__(
         self,
+        extractor: FeatureExtractor,
         observations: Mapping[str, TensorSpec],
-        names: Sequence[str],
         categories: int,
         dueling: bool,
         layers: Layers,
-        encoders: Optional[Mapping[str, Encoder]] = None,
     ) -> None:
-        extractor = FeatureExtractor(observations, names, encoders)
-        super().__init__(_model_cfg(names, extractor))
+        super().__init__(_model_cfg(extractor))
         self.extractor = extractor
         self.bind(observations)
         self.dueling = dueling
