@@ -292,9 +292,7 @@ class OffPolicyAgent(LearningAgent):
         kept = {
             name: torch.where(like_rows(valid, value), value, torch.zeros_like(value)) for name, value in row.items()
         }
-        kept[ENDED] = row[ENDED] | ~valid
-        kept[VALID] = valid
-        return kept
+        return dict(kept, **{VALID: valid})
 
     def on_interruption(self) -> None:
         """End the running episodes in the memory: what follows is not their continuation."""
