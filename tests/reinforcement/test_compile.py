@@ -1,5 +1,6 @@
 """Compiled losses change parameters as eager ones do."""
 
+import importlib
 from typing import Any, Dict
 
 import gymnasium
@@ -49,6 +50,15 @@ def test_compiled_losses_are_the_eager_ones(kind: Any, options: Dict[str, Any]) 
     assert set(eager) == set(fast) and len(eager) > 10
     for name, value in eager.items():
         assert torch.allclose(value, fast[name], atol=1e-5), name
+
+
+@needs_compiler
+def test_nothing_interrupts_compiled_losses() -> None:
+    counters = importlib.import_module("torch._dynamo.utils").counters
+    counters.clear()
+    learned(True)
+    # What is broken off goes on in eager code: right, but hardly faster than without a compiler.
+    assert counters["stats"]["unique_graphs"] > 0 and not counters["graph_break"]
 
 
 @needs_compiler

@@ -1,6 +1,5 @@
 """The base class of all models: dictionary in, dictionary out."""
 
-import types
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
@@ -43,7 +42,7 @@ class Model(nn.Module):
     output_name = "values"
     """What a bare tensor returned by ``compute`` is called."""
 
-    recurrent_state: Mapping[str, Tuple[int, ...]] = types.MappingProxyType({})
+    recurrent_state: Mapping[str, Tuple[int, ...]] = {}
     """Name of each recurrent state to the shape of one row of it; empty for a model without memory."""
 
     def __init__(self, model_cfg: ModelCfg) -> None:
