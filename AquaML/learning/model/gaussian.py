@@ -11,7 +11,7 @@ from AquaML.learning.model.base import ModelOutput
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.stochastic import Parameters, StochasticModel, sum_dimensions
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class GaussianModel(StochasticModel):
@@ -77,7 +77,7 @@ class GaussianModel(StochasticModel):
             )
         try:
             # Bounded before it is expanded: a free parameter is one row, whatever the batch.
-            limited = bounded(log_std.float(), self.min_log_std, self.max_log_std).expand(mean.shape)
+            limited = self.limit_log_std(log_std.float()).expand(mean.shape)
         except RuntimeError as error:
             raise ModelError(
                 "{}.compute returned 'log_std' of shape {}; expected {} like 'mean_actions'.".format(
@@ -85,6 +85,14 @@ class GaussianModel(StochasticModel):
                 )
             ) from error
         return {"mean_actions": mean, "log_std": limited}
+
+    def limit_log_std(self, log_std: torch.Tensor) -> torch.Tensor:
+        """Return ``compute``'s ``"log_std"`` within the bounds; override it for another way than cutting.
+
+        Args:
+            log_std: Any shape that expands to the actions'.
+        """
+        return bounded(log_std, self.min_log_std, self.max_log_std)
 
     def _means_of(self, outputs: ModelOutput, rows: int) -> torch.Tensor:
         mean = outputs.get("mean_actions")
@@ -108,12 +116,12 @@ class GaussianModel(StochasticModel):
         log_std = parameters["log_std"]
         standardised = (actions - parameters["mean_actions"]) / log_std.exp()
         distance = sum_dimensions(torch.addcmul(log_std, standardised, standardised, value=0.5))
-        return -_HALF_LOG_TWO_PI * _dimensions(log_std) - distance
+        return -HALF_LOG_TWO_PI * dimensions(log_std) - distance
 
     def entropy(self, parameters: Parameters) -> torch.Tensor:
         """Return the differential entropy, ``(B, 1)``."""
         log_std = parameters["log_std"]
-        return sum_dimensions(log_std) + (0.5 + _HALF_LOG_TWO_PI) * _dimensions(log_std)
+        return sum_dimensions(log_std) + (0.5 + HALF_LOG_TWO_PI) * dimensions(log_std)
 
     def kl(self, old: Parameters, new: Parameters) -> torch.Tensor:
         """Return the divergence in closed form, ``(B, 1)``."""
@@ -165,6 +173,6 @@ def softly_bounded(raw: torch.Tensor, low: float, high: float, start: float) -> 
     return (low + (high - low) * torch.sigmoid(slope * raw + math.log(share / (1.0 - share)))).clamp(low, high)
 
 
-def _dimensions(values: torch.Tensor) -> int:
+def dimensions(values: torch.Tensor) -> int:
     """Return the number of action dimensions of ``(B, *action_shape)`` values."""
     return values.numel() // max(1, len(values))

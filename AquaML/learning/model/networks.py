@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 from torch import nn
 
@@ -50,3 +50,29 @@ def multilayer_perceptron(inputs: int, hidden_sizes: Sequence[int], activation: 
         layers += [initialized_linear(inputs, width, math.sqrt(2.0)), activation_layer(activation)]
         inputs = width
     return nn.Sequential(*layers)
+
+
+class Layers(NamedTuple):
+    """Hidden layers.
+
+    Attributes:
+        sizes: Width of each.
+        activation: Name of what comes after each.
+        layer_norm: Whether each is normalised before its activation.
+    """
+
+    sizes: Sequence[int]
+    activation: str
+    layer_norm: bool = False
+
+
+def perceptron(inputs: int, layers: Layers, outputs: int) -> nn.Sequential:
+    """Return hidden layers and a linear output; drawn as PyTorch draws weights."""
+    modules: List[nn.Module] = []
+    for width in layers.sizes:
+        modules.append(nn.Linear(inputs, width))
+        if layers.layer_norm:
+            modules.append(nn.LayerNorm(width))
+        modules.append(activation_layer(layers.activation))
+        inputs = width
+    return nn.Sequential(*modules, nn.Linear(inputs, outputs))

@@ -1,9 +1,8 @@
 """Ready-made networks for agents that learn action values: policies with critics, and Q-networks."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
-from torch import nn
 
 from AquaML.environment.action_transform import policy_specs
 from AquaML.environment.spaces import DISCRETE, TensorSpec, is_privileged
@@ -14,7 +13,8 @@ from AquaML.learning.model.composite import CompositeModel
 from AquaML.learning.model.deterministic import DeterministicModel
 from AquaML.learning.model.encoders import Encoder, FeatureExtractor
 from AquaML.learning.model.model_cfg import ModelCfg
-from AquaML.learning.model.networks import activation_layer
+from AquaML.learning.model.networks import Layers, perceptron
+from AquaML.learning.model.parallel_networks import ParallelPerceptrons
 from AquaML.learning.model.squashed_gaussian import SquashedGaussianModel
 
 _POLICIES = ("squashed", "deterministic")
@@ -126,32 +126,6 @@ def _policy_names(observations: Mapping[str, TensorSpec], chosen: Optional[List[
     return chosen or [name for name in observations if not is_privileged(name)] or list(observations)
 
 
-class Layers(NamedTuple):
-    """Hidden layers.
-
-    Attributes:
-        sizes: Width of each.
-        activation: Name of what comes after each.
-        layer_norm: Whether each is normalised before its activation.
-    """
-
-    sizes: Sequence[int]
-    activation: str
-    layer_norm: bool = False
-
-
-def perceptron(inputs: int, layers: Layers, outputs: int) -> nn.Sequential:
-    """Return hidden layers and a linear output; drawn as PyTorch draws weights."""
-    modules: List[nn.Module] = []
-    for width in layers.sizes:
-        modules.append(nn.Linear(inputs, width))
-        if layers.layer_norm:
-            modules.append(nn.LayerNorm(width))
-        modules.append(activation_layer(layers.activation))
-        inputs = width
-    return nn.Sequential(*modules, nn.Linear(inputs, outputs))
-
-
 def _model_cfg(extractor: FeatureExtractor) -> ModelCfg:
     return ModelCfg(inputs_name=list(extractor.names), concat_dict=extractor.is_flat)
 
@@ -176,13 +150,15 @@ class SquashedPolicy(SquashedGaussianModel):
         self.network = perceptron(extractor.size, layers, 2 * action.size)
 
     def compute(self, data_dict: Any) -> ModelOutput:
-        """Return ``"mean_actions"`` and ``"log_std"``, softly within their bounds, ``(B, *action_shape)``."""
-        mean, deviation = self.network(self.extractor(data_dict)).chunk(2, dim=1)
+        """Return ``"mean_actions"`` and ``"log_std"``, which is not within its bounds yet, ``(B, *action_shape)``."""
+        mean, log_std = self.network(self.extractor(data_dict)).chunk(2, dim=1)
         shape = (len(mean),) + (self._action_shape or ())
-        # A hard bound would leave a deviation that has reached it without a gradient.
-        half = 0.5 * (self.max_log_std - self.min_log_std)
-        log_std = self.min_log_std + half * (1.0 + torch.tanh(deviation))
         return {"mean_actions": mean.reshape(shape), "log_std": log_std.reshape(shape)}
+
+    def limit_log_std(self, log_std: torch.Tensor) -> torch.Tensor:
+        """Return ``"log_std"`` softly within its bounds: a hard one would leave what has reached it no gradient."""
+        half = 0.5 * (self.max_log_std - self.min_log_std)
+        return torch.tanh(log_std) * half + (self.min_log_std + half)
 
 
 class DeterministicPolicy(DeterministicModel):
@@ -216,7 +192,7 @@ class DeterministicPolicy(DeterministicModel):
 
 
 class Critics(Model):
-    """Independent critics of observations and actions, each a network of its own.
+    """Independent critics of observations and actions, each a network of its own; they are computed side by side.
 
     Args:
         extractor: Makes features of the observations that the critics read, and of actions.
@@ -238,19 +214,16 @@ class Critics(Model):
         self.extractor = extractor
         self.bind(specs)
         self.atoms = atoms
-        self.critics = nn.ModuleList([perceptron(extractor.size, layers, atoms or 1) for _ in range(number)])
+        self.networks = ParallelPerceptrons(number, extractor.size, layers, atoms or 1)
 
     def compute(self, data_dict: Any) -> ModelOutput:
         """Return ``"values"`` ``(B, number)``, or ``"logits"`` ``(B, number, atoms)``."""
-        features = self.extractor(data_dict)
-        outputs = [critic(features) for critic in self.critics]
-        if self.atoms is None:
-            return {"values": torch.cat(outputs, dim=1)}
-        return {"logits": torch.stack(outputs, dim=1)}
+        outputs = self.networks(self.extractor(data_dict)).transpose(0, 1)
+        return {"values": outputs.squeeze(2)} if self.atoms is None else {"logits": outputs}
 
     def compute_first(self, data_dict: Any) -> torch.Tensor:
         """Return the first critic's values alone, ``(B, 1)``."""
-        return self.critics[0](self.extractor(data_dict))
+        return self.networks(self.extractor(data_dict), only=0)
 
 
 class QNetwork(Model):
