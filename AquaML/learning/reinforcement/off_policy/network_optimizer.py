@@ -5,7 +5,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
-from AquaML.compat import adam_arguments, clip_gradient_norm, gradient_scaler
+from AquaML.compat import clip_gradient_norm, gradient_scaler
+from AquaML.learning.adam import make_adam
 from AquaML.learning.finite_guard import SKIP, StepGuard
 from AquaML.learning.reinforcement.off_policy.off_policy_cfg import OffPolicyCfg
 
@@ -22,7 +23,7 @@ class NetworkOptimizer:
 
     def __init__(self, name: str, groups: Sequence[Mapping[str, Any]], cfg: OffPolicyCfg, device: torch.device) -> None:
         self.name = name
-        self.adam = torch.optim.Adam([dict(group) for group in groups], **adam_arguments(device))
+        self.adam = make_adam([dict(group) for group in groups], device)
         self.parameters = [item for group in self.adam.param_groups for item in group["params"]]
         self._clip = cfg.grad_norm_clip
         self._guard = StepGuard(self.adam, device, gradient_scaler(enabled=False), sticky=cfg.non_finite != SKIP)

@@ -9,8 +9,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import torch
 from loguru import logger
 
-from AquaML.compat import adam_arguments, autocast, clip_gradient_norm, compiled, gradient_scaler
+from AquaML.compat import autocast, clip_gradient_norm, compiled, gradient_scaler
 from AquaML.errors import AgentError, ConfigError, NonFiniteError
+from AquaML.learning.adam import make_adam
 from AquaML.learning.finite_guard import SKIP, StepGuard
 from AquaML.learning.memory.sampling import minibatch_indices
 from AquaML.learning.model.base import ModelOutput
@@ -83,7 +84,7 @@ class ActorCriticAgent(OnPolicyAgent):
         return self._adam([group for group in groups if group["params"]])
 
     def _adam(self, groups: List[Dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(groups, lr=self.cfg.learning_rate, **adam_arguments(self.device))
+        return make_adam(groups, self.device, lr=self.cfg.learning_rate)
 
     def _check_setup(self, rows: int) -> None:
         blocks = rows // self.sequence_length
