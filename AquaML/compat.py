@@ -143,6 +143,23 @@ def norms_of(tensors: List[torch.Tensor]) -> torch.Tensor:
     return torch.stack(jointly(tensors) if jointly is not None else [tensor.norm() for tensor in tensors])
 
 
+def interpolate(targets: List[torch.Tensor], sources: List[torch.Tensor], share: float) -> None:
+    """Move tensors in place towards others: ``target += share * (source - target)``.
+
+    Args:
+        targets: What is moved.
+        sources: Whither, in the same order.
+        share: How much of the way, 0 … 1.
+    """
+    jointly = getattr(torch, "_foreach_lerp_", None)
+    if jointly is not None:
+        jointly(targets, sources, share)
+        return
+    # Before torch 2.1 there was only one at a time.
+    for target, source in zip(targets, sources):
+        target.lerp_(source, share)
+
+
 def clip_gradient_norm(
     parameters: List[torch.nn.Parameter], maximum: Optional[float]
 ) -> Tuple[torch.Tensor, torch.Tensor]:

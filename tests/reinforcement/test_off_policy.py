@@ -602,6 +602,23 @@ def test_the_log_density_of_drawn_actions_is_exact_at_the_bounds() -> None:
     torch.testing.assert_close(log_prob.double(), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_the_log_density_of_drawn_actions_has_the_slope_of_its_definition() -> None:
+    policy = bound_agent(SAC).policy
+    torch.manual_seed(4)
+    mean, log_std = (torch.randn(50, 1, requires_grad=True) for _ in range(2))
+    torch.manual_seed(2)
+    _, log_prob = policy.sample_with_log_prob({"mean_actions": mean, "log_std": log_std})
+    slopes = torch.autograd.grad(log_prob.sum(), (mean, log_std))
+    torch.manual_seed(2)
+    inner = mean + log_std.exp() * torch.randn(50, 1)
+    # Nothing is known here of the noise but that the draw went through it.
+    density = torch.distributions.Normal(mean, log_std.exp()).log_prob(inner)
+    expected = density - math.log(2.0) - torch.log1p(-torch.tanh(inner).square())
+    torch.testing.assert_close(log_prob, expected, rtol=1e-4, atol=1e-4)
+    for slope, wanted in zip(slopes, torch.autograd.grad(expected.sum(), (mean, log_std))):
+        torch.testing.assert_close(slope, wanted, rtol=1e-3, atol=1e-3)
+
+
 # ---------------------------------------------------------------------- prioritised sampling
 
 

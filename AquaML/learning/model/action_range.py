@@ -62,7 +62,7 @@ class ActionRange(nn.Module):
 
     def from_unit(self, places: torch.Tensor) -> torch.Tensor:
         """Return the actions at places from 0 to 1."""
-        return self.low + self.width * places
+        return torch.addcmul(self.low, self.width, places)
 
     def to_symmetric(self, actions: torch.Tensor) -> torch.Tensor:
         """Return where actions lie in their range, as numbers from -1 to 1."""

@@ -93,12 +93,12 @@ class RunningNormalizer(Stateful):
             count: Its number of members, shape ``()``, int64.
         """
         total = self.count + count
+        # Nothing is added to nothing: the share of an empty set is 0.
         share = count.double() / total.clamp(min=1)
         delta = mean - self.mean
-        spread = self.variance * (1.0 - share) + variance * share + delta.square() * share * (1.0 - share)
-        keep = count == 0
-        self.variance = torch.where(keep, self.variance, spread)
-        self.mean = torch.where(keep, self.mean, self.mean + delta * share)
+        spread = torch.lerp(self.variance, variance, share)
+        self.variance = torch.addcmul(spread, delta.square(), share * (1.0 - share))
+        self.mean = torch.addcmul(self.mean, delta, share)
         self.count = total
         self._refresh()
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from AquaML.environment.spaces import TensorSpec
 from AquaML.learning.model.action_range import ActionRange
-from AquaML.learning.model.gaussian import GaussianModel
+from AquaML.learning.model.gaussian import HALF_LOG_TWO_PI, GaussianModel, dimensions
 from AquaML.learning.model.model_cfg import ModelCfg
 from AquaML.learning.model.stochastic import Parameters, sum_dimensions
 
@@ -49,8 +49,12 @@ class SquashedGaussianModel(GaussianModel):
 
     def sample_with_log_prob(self, parameters: Parameters) -> Tuple[torch.Tensor, torch.Tensor]:
         """Draw actions; their log-density comes from ``u`` itself, exact however near the bounds they are."""
-        inner = super().sample(parameters)
-        return self._squashed(inner), super().log_prob(parameters, inner) - sum_dimensions(self._log_slope(inner))
+        mean, log_std = parameters["mean_actions"], parameters["log_std"]
+        noise = torch.randn_like(mean)
+        inner = torch.addcmul(mean, log_std.exp(), noise)
+        # The density of u at mean + std * noise depends on the mean no more: noise is what (u - mean) / std is.
+        information = torch.addcmul(log_std, noise, noise, value=0.5) + self._log_slope(inner)
+        return self._squashed(inner), -HALF_LOG_TWO_PI * dimensions(log_std) - sum_dimensions(information)
 
     def mode(self, parameters: Parameters) -> torch.Tensor:
         """Return the squashed means, which are the medians."""
@@ -78,5 +82,7 @@ class SquashedGaussianModel(GaussianModel):
     def _log_slope(self, inner: torch.Tensor, per_node: bool = False) -> torch.Tensor:
         """Return the logarithm of the action's derivative by ``u``: of ``width / 2 * (1 - tanh(u)^2)``."""
         width = self.action_range.log_width
-        slope = math.log(2.0) + 2.0 * (-inner.abs() - functional.softplus(-2.0 * inner.abs()))
-        return slope + (width.unsqueeze(-1) if per_node else width)
+        doubled = 2.0 * inner
+        # The place in 0 … 1 is p = sigmoid(2 u), and its derivative 2 p (1 - p).
+        slope = torch.sub(2.0 * functional.logsigmoid(doubled), doubled)
+        return slope + (math.log(2.0) + (width.unsqueeze(-1) if per_node else width))

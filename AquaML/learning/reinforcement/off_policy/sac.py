@@ -92,17 +92,16 @@ class SAC(CriticAgent):
     def learn_policy(self, batch: Transitions) -> None:
         """Take a step of policy and temperature."""
         actions, log_prob = self.drawn(batch.states)
-        log_prob = self.in_places(log_prob)
         values = smallest(self.judge(self.critic, batch.states, actions))
-        temperature = self.temperature()
-        policy_loss = batch.mean(temperature * log_prob - values)
+        temperature, negentropy = self.temperature(), batch.mean(self.in_places(log_prob))
+        policy_loss = temperature * negentropy - batch.mean(values)
         total = policy_loss
         if self.cfg.learn_temperature:
-            excess = batch.mean(log_prob.detach() + self.target_entropy)
+            excess = negentropy.detach() + self.target_entropy
             total = policy_loss - self.temperature.logarithm * excess
         self.track("gradient/policy", self.policy_optimizer.descend(total))
         self.track("loss/policy", policy_loss)
-        self.track("policy/entropy", -log_prob.mean())
+        self.track("policy/entropy", -negentropy)
         self.track("policy/temperature", temperature)
 
     def in_places(self, log_prob: torch.Tensor) -> torch.Tensor:
@@ -113,7 +112,8 @@ class SAC(CriticAgent):
         Args:
             log_prob: ``(B, 1)``.
         """
-        return log_prob + self.action_ranges.log_half_widths
+        shift = self.action_ranges.log_half_widths
+        return log_prob + shift if shift else log_prob
 
     @property
     def target_entropy(self) -> float:

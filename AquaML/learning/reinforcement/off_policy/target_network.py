@@ -5,6 +5,8 @@ from typing import List, Optional, Sequence, Tuple
 
 import torch
 
+from AquaML.compat import interpolate
+
 
 def frozen_copy(model: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of a network that no optimiser changes."""
@@ -39,8 +41,7 @@ class TargetUpdate:
         if self._smoothing >= 1.0:
             _copy(self._targets, self._sources)
         else:
-            torch._foreach_mul_(self._targets, 1.0 - self._smoothing)
-            torch._foreach_add_(self._targets, self._sources, alpha=self._smoothing)
+            interpolate(self._targets, self._sources, self._smoothing)
         if self._buffers is None:
             # Not before: a model that learns its action's range makes buffers anew.
             self._buffers = (list(self._modules[0].buffers()), list(self._modules[1].buffers()))
