@@ -81,7 +81,7 @@ class NAF(OffPolicyAgent):
         values = outputs["values"] - 0.5 * distance.sum(dim=1, keepdim=True)
         loss = batch.mean((values - targets).square())
         self.optimizer.descend(loss)
-        self.take_notice(batch, (values - targets).abs())
+        self.take_notice(batch, values - targets)
         self.track("loss/network", loss)
         self.move_targets()
 

@@ -16,6 +16,8 @@ from AquaML.stateful import Stateful, require_keys, tensor_differences
 PACKED = "packed"
 """Name of the tensor that holds all float32 keys side by side."""
 
+Places = Union[torch.Tensor, slice]
+
 
 class ReplayMemory(Stateful):
     """The newest transitions of all environments; each key keeps its shape and type.
@@ -170,9 +172,16 @@ class ReplayMemory(Stateful):
             row = (self.cursor - 1) % self.rows
             self._view(name)[row * self.num_envs : (row + 1) * self.num_envs].copy_(values)
 
-    def fresh_rows(self) -> torch.Tensor:
+    def fresh_places(self) -> torch.Tensor:
         """Return the places of what was written since :meth:`settle`, oldest first, ``(fresh * num_envs,)``."""
         return self._newest_places(self.fresh)
+
+    def fresh_rows(self) -> Places:
+        """Return :meth:`fresh_places` for :meth:`read`, where possible as a slice, which spares a copy."""
+        begin = (self.cursor - self.fresh) % self.rows
+        if begin + self.fresh > self.rows:
+            return self.fresh_places()
+        return slice(begin * self.num_envs, (begin + self.fresh) * self.num_envs)
 
     def settle(self) -> None:
         """Take note that what is fresh has been looked at."""
@@ -181,7 +190,7 @@ class ReplayMemory(Stateful):
     def drop_fresh(self) -> None:
         """Forget what was written since :meth:`settle`."""
         if self.priorities is not None and self.fresh:
-            self.priorities.remove(self.fresh_rows())
+            self.priorities.remove(self.fresh_places())
         self.cursor = (self.cursor - self.fresh) % self.rows
         self.size -= self.fresh
         self.fresh = 0
@@ -216,12 +225,12 @@ class ReplayMemory(Stateful):
         shape = self._shapes[name][0]
         return view if len(shape) == 1 else view.view((len(view),) + shape)
 
-    def read(self, name: str, places: torch.Tensor) -> torch.Tensor:
-        """Return copies of one key.
+    def read(self, name: str, places: Places) -> torch.Tensor:
+        """Return one key's values; they are copies unless ``places`` is a slice.
 
         Args:
             name: The key.
-            places: Places of any shape ``(*S)``.
+            places: Places of any shape ``(*S)``, or a slice.
 
         Returns:
             ``(*S, *shape)``.
@@ -247,9 +256,9 @@ class ReplayMemory(Stateful):
                 batch[name] = self._tensors[name].index_select(0, places)
         return batch
 
-    def packed_rows(self, places: torch.Tensor) -> Optional[torch.Tensor]:
-        """Return all float32 keys side by side, ``(B, features)``; None if there is none."""
-        return self._tensors[PACKED].index_select(0, places) if PACKED in self._tensors else None
+    def packed_rows(self, places: Places) -> Optional[torch.Tensor]:
+        """Return all float32 keys side by side, ``(B, features)``, as :meth:`read` does; None if there is none."""
+        return self._tensors[PACKED][places] if PACKED in self._tensors else None
 
     def following(self, places: torch.Tensor, steps: int) -> torch.Tensor:
         """Return the places of the same environments some vector steps later.

@@ -12,17 +12,26 @@ from AquaML.errors import ModelError
 class ActionRange(nn.Module):
     """Lowest and highest actions; they follow the policy from device to device and are in no checkpoint.
 
-    Before :meth:`bind` the range is -1 … 1.
+    Before :meth:`bind` the range is -1 … 1. A density on the range is one on 0 … 1 less ``log_width``.
     """
 
     low: torch.Tensor
+    high: torch.Tensor
     width: torch.Tensor
+    half_width: torch.Tensor
+    log_width: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("low", torch.full((1,), -1.0), persistent=False)
-        self.register_buffer("width", torch.full((1,), 2.0), persistent=False)
-        self.is_symmetric = True
+        for name in ("low", "high", "width", "half_width", "log_width"):
+            self.register_buffer(name, torch.zeros(1), persistent=False)
+        self._set(torch.full((1,), -1.0), torch.full((1,), 1.0))
+
+    def _set(self, low: torch.Tensor, high: torch.Tensor) -> None:
+        # All of them once, rather than at every action.
+        self.low, self.high, self.width = low, high, high - low
+        self.half_width, self.log_width = 0.5 * self.width, self.width.log()
+        self.is_symmetric = bool((low == -1.0).all() and (high == 1.0).all())
 
     def bind(self, specs: Dict[str, TensorSpec], owner: str) -> TensorSpec:
         """Take the range of the one Box action.
@@ -52,8 +61,7 @@ class ActionRange(nn.Module):
                     owner, spec.name, compress(spec.low), compress(spec.high)
                 )
             )
-        self.low, self.width = low, high - low
-        self.is_symmetric = bool((low == -1.0).all() and (high == 1.0).all())
+        self._set(low, high)
         return spec
 
     def to_unit(self, actions: torch.Tensor, margin: float) -> torch.Tensor:
@@ -70,14 +78,8 @@ class ActionRange(nn.Module):
 
     def from_symmetric(self, places: torch.Tensor) -> torch.Tensor:
         """Return the actions at places from -1 to 1."""
-        return places if self.is_symmetric else self.low + (0.5 * self.width) * (places + 1.0)
+        return places if self.is_symmetric else torch.addcmul(self.low, self.half_width, places + 1.0)
 
     def moved(self, actions: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
         """Return actions moved by some half widths, but not out of their range."""
-        low = self.low
-        return torch.minimum(torch.maximum(actions + by * (0.5 * self.width), low), low + self.width)
-
-    @property
-    def log_width(self) -> torch.Tensor:
-        """Logarithm of the range, which a density on it is divided by."""
-        return self.width.log()
+        return torch.minimum(torch.maximum(torch.addcmul(actions, by, self.half_width), self.low), self.high)

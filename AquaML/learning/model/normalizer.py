@@ -73,8 +73,9 @@ class RunningNormalizer(Stateful):
         rows = values.to(self._moments_device).double()
         if valid is None:
             count = torch.full_like(self.count, len(rows))
-            mean = rows.mean(dim=0)
-            variance = (rows - mean).square_().mean(dim=0)
+            # One row is its own mean, as with a single environment at every step.
+            mean = rows.mean(dim=0) if len(rows) > 1 else rows[0]
+            variance = (rows - mean).square_().mean(dim=0) if len(rows) > 1 else torch.zeros_like(mean)
         else:
             mask = like_rows(valid.to(self._moments_device), rows)
             nothing = torch.zeros((), dtype=rows.dtype, device=rows.device)

@@ -282,7 +282,9 @@ class Agent(abc.ABC):
             name: Name with a group before a ``/``, for example ``"loss/policy"``.
             value: A number, or a tensor of one element that stays on its device until the log is written.
         """
-        number = value.detach().reshape(()).float() if isinstance(value, torch.Tensor) else float(value)
+        number = value.detach() if isinstance(value, torch.Tensor) else float(value)
+        if isinstance(number, torch.Tensor) and (number.dim() or number.dtype != torch.float32):
+            number = number.reshape(()).float()
         total, count = self._metrics.get(name, (0.0, 0))
         self._metrics[name] = (total + number, count + 1)
 

@@ -13,7 +13,7 @@ from AquaML.environment.spaces import BOX, TensorSpec
 from AquaML.errors import AgentError, NonFiniteError, StorageError
 from AquaML.learning.finite_guard import SKIP, Numbers, require_finite
 from AquaML.learning.memory.priorities import Priorities
-from AquaML.learning.memory.replay import ReplayMemory, rows_for
+from AquaML.learning.memory.replay import Places, ReplayMemory, rows_for
 from AquaML.learning.model.base import Model
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.learning_agent import LearningAgent
@@ -334,24 +334,25 @@ class OffPolicyAgent(LearningAgent):
         for name, normalizer in self.normalizers.items():
             normalizer.update(memory.read(STATE + name, places), valid)
         if memory.priorities is not None and valid is not None:
-            memory.priorities.remove(places[~valid[:, 0]])
+            memory.priorities.remove(memory.fresh_places()[~valid[:, 0]])
         self.follow_fresh(memory, places, valid)
         memory.settle()
 
-    def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+    def follow_fresh(self, memory: ReplayMemory, places: Places, valid: Optional[torch.Tensor]) -> None:
         """Take notice of new rows, which have been checked; does nothing by default.
 
         Args:
             memory: Where they lie.
-            places: Their places, oldest first, ``(steps * num_envs,)``.
+            places: Their places, oldest first, ``steps * num_envs`` of them, for ``memory.read``.
             valid: Which of them are transitions, ``(steps * num_envs, 1)`` bool; None: all.
         """
 
-    def _require_finite_rows(self, memory: ReplayMemory, places: torch.Tensor) -> None:
+    def _require_finite_rows(self, memory: ReplayMemory, places: Places) -> None:
         rows = memory.packed_rows(places)
-        if rows is None or math.isfinite(float(rows.norm())):
+        flat = None if rows is None else rows.reshape(-1)
+        if flat is None or math.isfinite(float(torch.dot(flat, flat))):
             return
-        steps = len(places) // memory.num_envs
+        steps = memory.fresh
 
         def read(name: str) -> torch.Tensor:
             values = memory.read(name, places)
@@ -422,10 +423,11 @@ class OffPolicyAgent(LearningAgent):
 
         Args:
             batch: The rows.
-            errors: Absolute errors, ``(B, 1)``.
+            errors: Errors of either sign, ``(B, critics)``; the mean of their sizes counts.
         """
         if self.memory is not None and self.memory.priorities is not None:
-            self.memory.priorities.update(batch.places, errors.detach()[: len(batch.places), 0])
+            sizes = errors.detach()[: len(batch.places)].abs().mean(dim=1)
+            self.memory.priorities.update(batch.places, sizes)
 
     def move_targets(self) -> None:
         """Let the target networks follow, if it is time."""

@@ -113,10 +113,10 @@ class CriticAgent(OffPolicyAgent):
         errors = values - targets
         loss = self.critic_loss(batch, errors)
         self.track("gradient/critic", self.critic_optimizer.descend(loss))
-        self.take_notice(batch, errors.abs().mean(dim=1, keepdim=True))
+        self.take_notice(batch, errors)
         self.last_loss = loss.detach()
         self.track("loss/critic", loss)
-        self.track("value/mean", values.mean())
+        self.track("value/mean", values.detach().mean())
         self.track("value/target", targets.mean())
 
     def critic_loss(self, batch: Transitions, errors: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,7 @@ class CriticAgent(OffPolicyAgent):
             batch: The rows.
             errors: Values less targets, ``(B, critics)``.
         """
-        return 0.5 * batch.mean(errors.square().sum(dim=1, keepdim=True))
+        return (0.5 * errors.shape[1]) * batch.mean(errors.square())
 
     @abc.abstractmethod
     def next_values(self, batch: Transitions) -> torch.Tensor:

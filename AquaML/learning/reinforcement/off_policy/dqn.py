@@ -93,10 +93,10 @@ class DQN(OffPolicyAgent):
         # Huber's loss: the gradient of one surprise is at most that of an error of 1.
         loss = batch.mean(functional.smooth_l1_loss(values, targets, reduction="none"))
         self.track("gradient/q_network", self.optimizer.descend(loss))
-        self.take_notice(batch, (values - targets).abs())
+        self.take_notice(batch, values - targets)
         self.last_loss = loss.detach()
         self.track("loss/q_network", loss)
-        self.track("value/mean", values.mean())
+        self.track("value/mean", values.detach().mean())
         self.track("value/target", targets.mean())
         self.move_targets()
 

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional
 
 import torch
 
-from AquaML.learning.memory.replay import ReplayMemory
+from AquaML.learning.memory.replay import Places, ReplayMemory
 from AquaML.learning.model.base import ModelOutput
 from AquaML.learning.reinforcement.base import TensorDict
 from AquaML.learning.reinforcement.off_policy.fast_sac_cfg import FastSACCfg
@@ -51,7 +51,7 @@ class FastSAC(SAC):
         """Check what the critic said of two rows; see :meth:`CriticAgent.check_critic`."""
         self.critic.require_output(outputs, "logits", (2, None, self.cfg.atoms))
 
-    def follow_fresh(self, memory: ReplayMemory, places: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
+    def follow_fresh(self, memory: ReplayMemory, places: Places, valid: Optional[torch.Tensor]) -> None:
         """Follow the returns; see :meth:`OffPolicyAgent.follow_fresh`."""
         shape = (-1, memory.num_envs, 1)
         rewards = memory.read(REWARDS, places).reshape(shape)
@@ -99,7 +99,7 @@ class FastSAC(SAC):
         self.last_loss = loss.detach()
         with torch.no_grad():
             values, wanted = self.distribution.expected(logits), targets @ self.distribution.values
-            self.take_notice(batch, (values - wanted.unsqueeze(1)).abs().mean(dim=1, keepdim=True))
+            self.take_notice(batch, values - wanted.unsqueeze(1))
             self.track("loss/critic", loss)
             self.track("value/mean", values.mean())
             self.track("value/target", wanted.mean())

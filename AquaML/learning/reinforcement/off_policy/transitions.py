@@ -36,10 +36,10 @@ class Transitions:
     places: torch.Tensor
 
     def mean(self, losses: torch.Tensor) -> torch.Tensor:
-        """Return the weighted mean of one loss per row, shape ``()``.
+        """Return the weighted mean of losses, shape ``()``.
 
         Args:
-            losses: ``(B, 1)``.
+            losses: ``(B, losses per row)``.
         """
         return losses.mean() if self.weights is None else (losses * self.weights).mean()
 
