@@ -2,6 +2,7 @@
 
 from typing import Dict, Mapping
 
+import numpy as np
 import torch
 
 from AquaML.environment.spaces import TensorSpec
@@ -48,7 +49,9 @@ class StepBuffer(StepArrays):
         """Return this step's scalars as ``(num_envs, 1)`` float32 tensors."""
         if not self.log:
             return {}
-        return {name: torch.from_numpy(values).unsqueeze(1).to(self.device) for name, values in self.log.items()}
+        # One transfer for all of them.
+        columns = torch.from_numpy(np.stack(tuple(self.log.values()), axis=1))
+        return dict(zip(self.log, columns.to(self.device).split(1, dim=1)))
 
 
 class StepBuffers:

@@ -1,6 +1,6 @@
 """The one running normaliser: float64 moments, integer count, exact merging."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 
@@ -72,7 +72,7 @@ class RunningNormalizer(Stateful):
     def _merge_rows(self, values: torch.Tensor, valid: Optional[torch.Tensor]) -> None:
         rows = values.to(self._moments_device).double()
         if valid is None:
-            count = torch.full_like(self.count, len(rows))
+            count: Union[int, torch.Tensor] = len(rows)
             # One row is its own mean, as with a single environment at every step.
             mean = rows.mean(dim=0) if len(rows) > 1 else rows[0]
             variance = (rows - mean).square_().mean(dim=0) if len(rows) > 1 else torch.zeros_like(mean)
@@ -85,17 +85,17 @@ class RunningNormalizer(Stateful):
             variance = torch.where(mask, (rows - mean).square(), nothing).sum(dim=0) / number
         self.merge(mean, variance, count)
 
-    def merge(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
+    def merge(self, mean: torch.Tensor, variance: torch.Tensor, count: Union[int, torch.Tensor]) -> None:
         """Merge the moments of another set of samples, frozen or not.
 
         Args:
             mean: Its mean, shaped like one sample, float64.
             variance: Its biased variance, likewise.
-            count: Its number of members, shape ``()``, int64.
+            count: Its number of members; a tensor has shape ``()`` and is int64.
         """
         total = self.count + count
-        # Nothing is added to nothing: the share of an empty set is 0.
-        share = count.double() / total.clamp(min=1)
+        # The share of an empty set is 0, also where there was nothing before.
+        share = count / total.clamp(min=1).double()
         delta = mean - self.mean
         spread = torch.lerp(self.variance, variance, share)
         self.variance = torch.addcmul(spread, delta.square(), share * (1.0 - share))

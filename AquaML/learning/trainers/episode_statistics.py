@@ -107,10 +107,10 @@ class EpisodeStatistics(Stateful):
             missing = torch.full_like(next(iter(log.values())), float("nan"))
             log = {name: log.get(name, missing) for name in self._names}
         values = torch.cat([log[name] for name in self._names], dim=1)
-        present = ~torch.isnan(values)
+        present = values == values
         if valid is not None:
             present &= valid
-        self._tensors["info_sum"] += torch.where(present, values, torch.zeros_like(values))
+        self._tensors["info_sum"] += values.masked_fill_(~present, 0.0)
         self._tensors["info_number"] += present
 
     def _finish(self, done: torch.Tensor) -> None:
