@@ -1,6 +1,7 @@
 """The tables of features by algorithm are what the algorithms do."""
 
 import math
+import re
 from typing import Any, Callable, Dict, List
 
 import gymnasium
@@ -257,3 +258,14 @@ def test_the_algorithms_do_what_the_table_says(heading: str, feature: str) -> No
         except AquaMLError:
             done = False
         assert said == ("yes" if done else "no"), name
+
+
+@pytest.mark.parametrize("page, heading", [(DOCUMENTS, "Reported figures"), (DOCUMENTS / "zh-CN", "记录的指标")])
+@pytest.mark.parametrize("name", ["SAC", "TD3", "DDPG", "DQN"])
+def test_pages_name_every_figure_of_off_policy_agents(name: str, page: Any, heading: str) -> None:
+    written = "".join(row[0] for row in rows_of(page / "{}.md".format(name.lower()), heading))
+    trainer = off_policy_trainer(getattr(off_policy, name))
+    reported = []
+    trainer.agent.pending_metrics = lambda: reported.append(dict(trainer.agent._metrics)) or {}  # type: ignore
+    trainer.train()
+    assert set(re.findall(r"`([a-z_/]+)`", written)) == {figure for row in reported for figure in row}

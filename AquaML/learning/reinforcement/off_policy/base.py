@@ -379,6 +379,8 @@ class OffPolicyAgent(LearningAgent):
         self._unchecked_updates += 1
         if self.device.type == "cpu" or self._unchecked_updates >= self.CHECK_INTERVAL:
             self.check_learning()
+        for optimizer in self.optimizers:
+            self.track("learning_rate/" + optimizer.name, optimizer.adam.param_groups[0]["lr"])
         for schedule in self.schedulers:
             schedule.step(None, self.last_loss)
         self.finite_guard.finished_update()
