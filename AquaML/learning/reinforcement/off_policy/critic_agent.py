@@ -150,7 +150,7 @@ class CriticAgent(OffPolicyAgent):
 
 def smallest(values: torch.Tensor) -> torch.Tensor:
     """Return the smallest of several critics' values, ``(B, 1)``."""
-    return values if values.shape[1] == 1 else values.min(dim=1, keepdim=True).values
+    return values if values.shape[1] == 1 else values.amin(dim=1, keepdim=True)
 
 
 def _first(own: Optional[float], common: float) -> float:

@@ -35,10 +35,9 @@ class NetworkOptimizer:
         Args:
             loss: Shape ``()``, with its graph.
         """
-        for parameter in self.parameters:
-            parameter.grad = None
         # Only these: a policy's loss goes through the critic, whose gradients nobody needs.
-        loss.backward(inputs=self.parameters)
+        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True)):
+            parameter.grad = gradient
         norm, norms = clip_gradient_norm(self.parameters, self._clip)
         loss = loss.detach()
         self._guard.step(loss, norm)
@@ -46,8 +45,14 @@ class NetworkOptimizer:
         return norm
 
     def take_faults(self) -> Tuple[int, int]:
-        """Return how many steps there were since :meth:`begin`, and how many were left out; one read if any."""
-        return len(self._steps), self._guard.faults() if self._steps else 0
+        """Return how many steps there were since :meth:`begin`, and how many were left out; one read if any.
+
+        If none was left out, the steps are forgotten.
+        """
+        steps, faults = len(self._steps), self._guard.faults() if self._steps else 0
+        if not faults:
+            self._steps = []
+        return steps, faults
 
     def first_fault(self, names: Mapping[int, str]) -> Optional[Dict[str, Any]]:
         """Return ``site``, ``key``, ``value`` and ``step`` of the first step that was not finite.

@@ -19,7 +19,7 @@ def frozen_copy(model: torch.nn.Module) -> torch.nn.Module:
 class TargetUpdate:
     """Lets a target network follow the learned one: ``target += smoothing * (model - target)``.
 
-    Buffers, such as the statistics of batch normalisation, are copied: they are averages already.
+    Buffers that are in checkpoints, such as the statistics of batch normalisation, are copied: they are averages already.
 
     Args:
         target: What is changed.
@@ -44,8 +44,14 @@ class TargetUpdate:
             interpolate(self._targets, self._sources, self._smoothing)
         if self._buffers is None:
             # Not before: a model that learns its action's range makes buffers anew.
-            self._buffers = (list(self._modules[0].buffers()), list(self._modules[1].buffers()))
+            self._buffers = (_averages(self._modules[0]), _averages(self._modules[1]))
         _copy(*self._buffers)
+
+
+def _averages(model: torch.nn.Module) -> List[torch.Tensor]:
+    """Return the buffers that are learned; others, such as the range of actions, never change."""
+    kept = model.state_dict().keys()
+    return [buffer for name, buffer in model.named_buffers() if name in kept]
 
 
 def _copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
