@@ -19,7 +19,7 @@ def frozen_copy(model: torch.nn.Module) -> torch.nn.Module:
 class TargetUpdate:
     """Lets a target network follow the learned one: ``target += smoothing * (model - target)``.
 
-    Buffers that are in checkpoints, such as the statistics of batch normalisation, are copied: they are averages already.
+    Buffers in checkpoints, such as the statistics of batch normalisation, are copied: they are averages already.
 
     Args:
         target: What is changed.
