@@ -153,7 +153,9 @@ def test_an_algorithm_is_read_in_one_sitting(path: Path) -> None:
     ("idea", "mark", "home"),
     [
         ("the advantage function", "def generalized_advantage", "learning/reinforcement/returns.py"),
-        ("the target update", "_foreach_add_(", "learning/reinforcement/off_policy/target_network.py"),
+        ("the target update", "interpolate(self", "learning/reinforcement/off_policy/target_network.py"),
+        ("a move towards other tensors", "_foreach_lerp_", "compat.py"),
+        ("the optimiser", "torch.optim.Adam(", "compat.py"),
         ("the permutation of rows", "torch.randperm(", "learning/memory/sampling.py"),
         ("the drawing of stored rows", "torch.randint(stored", "learning/memory/sampling.py"),
         ("the writing of checkpoints", "def write_checkpoint", "coordinator/checkpoint_format.py"),
