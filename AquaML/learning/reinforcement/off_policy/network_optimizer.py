@@ -35,9 +35,10 @@ class NetworkOptimizer:
         Args:
             loss: Shape ``()``, with its graph.
         """
+        for parameter in self.parameters:
+            parameter.grad = None
         # Only these: a policy's loss goes through the critic, whose gradients nobody needs.
-        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters, allow_unused=True)):
-            parameter.grad = gradient
+        loss.backward(inputs=self.parameters)
         norm, norms = clip_gradient_norm(self.parameters, self._clip)
         loss = loss.detach()
         self._guard.step(loss, norm)
