@@ -1,5 +1,6 @@
 """The one optimiser of the library: Adam (Kingma and Ba, 2015), with as little as possible around its fused kernel."""
 
+import inspect
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 import torch
@@ -46,7 +47,8 @@ class FusedAdam(torch.optim.Adam):
         """Take a step, unless ``found_inf`` is set to a tensor that is 1."""
         gradients = self._gradients() if closure is None and getattr(self, "grad_scale", None) is None else None
         if gradients is None:
-            return super().step(closure)
+            # Unwrapped, since hooks of a step are called around this method already.
+            return inspect.unwrap(torch.optim.Adam.step)(self, closure)
         skip: Optional[torch.Tensor] = getattr(self, "found_inf", None)
         for options, group, values in zip(self.param_groups, self._groups, gradients):
             group.all_steps.add_(1.0)
@@ -112,5 +114,6 @@ def make_adam(groups: Iterable[Dict[str, Any]], device: torch.device, **options:
         device: Where the parameters are.
         **options: As of ``torch.optim.Adam``.
     """
-    kind = FusedAdam if hasattr(torch, "_fused_adam_") else torch.optim.Adam
-    return kind(groups, **adam_arguments(device), **options)
+    arguments = adam_arguments(device)
+    kind = FusedAdam if arguments else torch.optim.Adam
+    return kind(groups, **arguments, **options)

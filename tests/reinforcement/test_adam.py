@@ -129,3 +129,14 @@ def test_all_options_are_obeyed() -> None:
             reference.step()
             adam.step()
         assert all(torch.equal(one, other) for one, other in zip(theirs, ours))
+
+
+def test_hooks_are_called_once_a_step() -> None:
+    pair = Pair()
+    calls: List[int] = []
+    pair.adam.register_step_post_hook(lambda *_: calls.append(1))
+    for number in range(3):
+        # The first step and one without a gradient are PyTorch's own.
+        pair.step(missing=number == 2)
+        assert len(calls) == number + 1
+    assert pair.agree()
