@@ -1,6 +1,5 @@
 """Gaussian policies with a full covariance, in closed form."""
 
-import math
 from typing import Optional, Tuple
 
 import torch
@@ -8,10 +7,8 @@ import torch
 from AquaML.compat import solve_lower_triangular
 from AquaML.errors import ModelError
 from AquaML.learning.model.base import ModelOutput
-from AquaML.learning.model.gaussian import GaussianModel, bounded
+from AquaML.learning.model.gaussian import HALF_LOG_TWO_PI, GaussianModel
 from AquaML.learning.model.stochastic import Parameters, sum_dimensions
-
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class MultivariateGaussianModel(GaussianModel):
@@ -44,7 +41,7 @@ class MultivariateGaussianModel(GaussianModel):
         dimensions = mean.flatten(1).shape[1]
         given = self._entries_of(outputs, dimensions)
         row, column = torch.tril_indices(dimensions, dimensions, device=mean.device)
-        limited = torch.where(row == column, bounded(given, self.min_log_std, self.max_log_std), given)
+        limited = torch.where(row == column, self.limit_log_std(given), given)
         entries = limited.expand(len(mean), -1)
         log_std = 0.5 * cholesky_factor(entries, dimensions)[0].square().sum(dim=-1).log()
         return {"mean_actions": mean, "cholesky": entries, "log_std": log_std.reshape(mean.shape)}
@@ -80,13 +77,13 @@ class MultivariateGaussianModel(GaussianModel):
         factor, log_diagonal = cholesky_factor(parameters["cholesky"], offset.shape[1])
         standardised = solve_lower_triangular(factor, offset.unsqueeze(-1)).squeeze(-1)
         distance = sum_dimensions(torch.addcmul(log_diagonal, standardised, standardised, value=0.5))
-        return -_HALF_LOG_TWO_PI * offset.shape[1] - distance
+        return -HALF_LOG_TWO_PI * offset.shape[1] - distance
 
     def entropy(self, parameters: Parameters) -> torch.Tensor:
         """Return the differential entropy, ``(B, 1)``."""
         dimensions = parameters["mean_actions"].flatten(1).shape[1]
         _, log_diagonal = cholesky_factor(parameters["cholesky"], dimensions)
-        return sum_dimensions(log_diagonal) + (0.5 + _HALF_LOG_TWO_PI) * dimensions
+        return sum_dimensions(log_diagonal) + (0.5 + HALF_LOG_TWO_PI) * dimensions
 
     def kl(self, old: Parameters, new: Parameters) -> torch.Tensor:
         """Return the divergence in closed form, ``(B, 1)``."""
