@@ -155,7 +155,7 @@ def interpolate(targets: List[torch.Tensor], sources: List[torch.Tensor], share:
     if jointly is not None:
         jointly(targets, sources, share)
         return
-    # Before torch 2.1 there was only one at a time.
+    # Old ones only move one at a time.
     for target, source in zip(targets, sources):
         target.lerp_(source, share)
 

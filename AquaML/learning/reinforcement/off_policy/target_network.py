@@ -43,7 +43,7 @@ class TargetUpdate:
         else:
             interpolate(self._targets, self._sources, self._smoothing)
         if self._buffers is None:
-            # Not before: a model that learns its action's range makes buffers anew.
+            # Not before: a model may make its buffers when it learns the spaces.
             self._buffers = (_averages(self._modules[0]), _averages(self._modules[1]))
         _copy(*self._buffers)
 
