@@ -107,6 +107,7 @@ class EpisodeStatistics(Stateful):
             missing = torch.full_like(next(iter(log.values())), float("nan"))
             log = {name: log.get(name, missing) for name in self._names}
         values = torch.cat([log[name] for name in self._names], dim=1)
+        # Only NaN, which stands for what is absent, differs from itself.
         present = values == values
         if valid is not None:
             present &= valid
